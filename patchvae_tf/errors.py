@@ -1,0 +1,9 @@
+"""The one error type for bad input."""
+
+
+class InputError(ValueError):
+    """Bad input from the user: a flag, a data set, a folder, a file.
+
+    The message says what came, what was expected and how to mend it, in one line. Command-line
+    programs print it without a stack trace; from Python it is an ordinary `ValueError`.
+    """

@@ -1,0 +1,15 @@
+"""The method's own layers, one idea a file."""
+
+from patchvae_tf.layers.appearance import AppearancePooling, GaussianSampling
+from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers.laplacian_weights import LaplacianWeights
+from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
+
+__all__ = [
+    "AppearancePooling",
+    "BatchNormalization",
+    "GaussianSampling",
+    "LaplacianWeights",
+    "RelaxedBernoulli",
+    "RelaxedCategorical",
+]

@@ -1,0 +1,88 @@
+"""How a part looks in an image: z_app of the paper, section 3. One code per part and image."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import noise
+
+# exp(s) is kept between these; the bounds of the method.
+_MIN_LOG_VARIANCE = math.log(1e-7)
+_MAX_LOG_VARIANCE = math.log(1e7)
+
+
+def variance_from_log(log_variance):
+    """exp(s), kept in [1e-7, 1e7]. Any shape; no gradient where the bound holds."""
+    return tf.exp(tf.clip_by_value(log_variance, _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE))
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class AppearancePooling(keras.layers.Layer):
+    """Q^A's pooling: the mean of the appearance maps, weighted by where the part occurs.
+
+    Formula: μ[i] = Σ_l q[l,i] m[l,i] / Σ_l q[l,i], and σ²[i] likewise of exp(s). No gradient flows
+    through the weight q.
+
+    Args:
+        epsilon: float, added to the divisor, so that a part that occurs nowhere gives 0, not NaN.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        mean_map, log_variance_map: [batch, h, w, num_parts * appearance_dim]; channel
+            i * appearance_dim + k belongs to part i.
+        occurrence: [batch, h, w, num_parts], probabilities q.
+
+    Output: (mean, variance), each float32 [batch, num_parts, appearance_dim].
+    """
+
+    def __init__(self, epsilon=1e-6, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.epsilon = epsilon
+
+    def call(self, mean_map, log_variance_map, occurrence):
+        num_parts = occurrence.shape[-1]
+        appearance_dim = mean_map.shape[-1] // num_parts
+        weight = tf.stop_gradient(occurrence)  # [batch, h, w, num_parts]
+        weight /= tf.reduce_sum(weight, axis=[1, 2], keepdims=True) + self.epsilon
+        grid = tf.concat([tf.shape(occurrence), [appearance_dim]], axis=0)
+
+        def pooled(channels):  # [batch, h, w, num_parts * appearance_dim] -> [batch, k, d]
+            # b batch, h rows, w columns, k parts, d appearance size
+            return tf.einsum("bhwk,bhwkd->bkd", weight, tf.reshape(channels, grid))
+
+        return pooled(mean_map), pooled(variance_from_log(log_variance_map))
+
+    def compute_output_shape(self, mean_map_shape, log_variance_map_shape, occurrence_shape):
+        num_parts = occurrence_shape[-1]
+        shape = (occurrence_shape[0], num_parts, mean_map_shape[-1] // num_parts)
+        return shape, shape
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class GaussianSampling(keras.layers.Layer):
+    """Samples μ + σ ε, ε ~ N(0, I) (Kingma and Welling, ICLR 2014).
+
+    Args:
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        mean, variance: [batch, ...].
+        seed: int32 [2], or None for the mean: then nothing is random.
+
+    Output shape: that of `mean`; float32.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, mean, variance, seed=None):
+        if seed is None:
+            return mean
+        return mean + tf.sqrt(variance) * noise.normal(tf.shape(mean), seed)
+
+    def compute_output_shape(self, mean_shape, variance_shape):
+        return mean_shape

@@ -1,0 +1,81 @@
+"""The terms of the loss (the paper, section 3): pure functions, one value for each image.
+
+Nothing is averaged over the batch here; the model does that, once. All arithmetic is float32.
+"""
+
+import math
+
+import tensorflow as tf
+
+
+def squared_error(images, reconstructions, weights=None):
+    """Reconstruction loss, L_w of the paper's section 3.4 (plain when there are no weights).
+
+    Formula: Σ over pixels and channels of w (x − x̂)², x and x̂ scaled to [-1, 1]; in terms of the
+    [0, 1] images given here that is 4 w (x − x̂)².
+
+    Args:
+        images, reconstructions: [batch, H, W, channels] in [0, 1].
+        weights: [batch, H, W, channels], or None for 1.
+
+    Returns:
+        float32 [batch]; squared units of the [-1, 1] scale, summed.
+    """
+    error = tf.square(tf.cast(images, tf.float32) - tf.cast(reconstructions, tf.float32))
+    if weights is not None:
+        error *= tf.cast(weights, tf.float32)
+    return 4.0 * tf.reduce_sum(error, axis=[1, 2, 3])
+
+
+def gaussian_kl(mean, variance):
+    """KL(N(μ, σ²) ‖ N(0, I)), summed over all but the batch.
+
+    Formula: ½ Σ (μ² + σ² − 1 − log σ²).
+
+    Args:
+        mean, variance: [batch, ...]; variance above 0.
+
+    Returns:
+        float32 [batch], nats per image.
+    """
+    mean, variance = tf.cast(mean, tf.float32), tf.cast(variance, tf.float32)
+    terms = 0.5 * (tf.square(mean) + variance - 1.0 - tf.math.log(variance))
+    return _sum_over_image(terms)
+
+
+def bernoulli_kl(logits, prior):
+    """KL(Bern(q) ‖ Bern(p)), q = sigmoid(logits), summed over all but the batch.
+
+    Formula: Σ q log(q / p) + (1 − q) log((1 − q) / (1 − p)), from logits so that it stays finite.
+
+    Args:
+        logits: [batch, ...].
+        prior: float p in (0, 1).
+
+    Returns:
+        float32 [batch], nats per image.
+    """
+    logits = tf.cast(logits, tf.float32)
+    q = tf.sigmoid(logits)
+    on = -tf.math.softplus(-logits) - math.log(prior)  # log(q / p)
+    off = -tf.math.softplus(logits) - math.log1p(-prior)  # log((1 - q) / (1 - p))
+    return _sum_over_image(q * on + (1.0 - q) * off)
+
+
+def categorical_kl(logits):
+    """KL(Cat(q) ‖ uniform), q = softmax(logits) over the last axis, summed over the locations.
+
+    Formula: Σ_l Σ_i q[l,i] log(q[l,i] · N).
+
+    Args:
+        logits: [batch, ..., num_parts].
+
+    Returns:
+        float32 [batch], nats per image.
+    """
+    log_q = tf.nn.log_softmax(tf.cast(logits, tf.float32))
+    return _sum_over_image(tf.exp(log_q) * (log_q + math.log(logits.shape[-1])))
+
+
+def _sum_over_image(terms):
+    return tf.reduce_sum(terms, axis=list(range(1, terms.shape.rank)))

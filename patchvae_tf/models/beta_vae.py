@@ -1,0 +1,124 @@
+"""β-VAE (Higgins et al., ICLR 2017), the paper's baseline: one code for the whole image.
+
+Architecture: the supplementary, Tables 1-4. Distance from the paper: none known.
+"""
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import backbones, losses
+from patchvae_tf.errors import InputError
+from patchvae_tf.layers import BatchNormalization, GaussianSampling, LaplacianWeights
+from patchvae_tf.layers.appearance import variance_from_log
+from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.decoders import global_decoder
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class BetaVAE(UnsupervisedModel):
+    """A variational autoencoder with one global Gaussian code.
+
+    Args:
+        image_size: int, side of the square images in pixels; a multiple of 8. Unlike PatchVAE's,
+            the parameters depend on it.
+        latent_dim: int, width of the code.
+        kl_weight: float, β.
+        weighted_reconstruction: bool, L_w instead of the plain squared error.
+        seed: int, of all noise in training.
+        **kwargs: as of `keras.Model`.
+
+    Call arguments:
+        images: float32 [batch, image_size, image_size, 3] in [0, 1].
+        training: bool, whether batch normalisation uses the batch's moments.
+        seed: int32 [2] to draw samples; None (default) uses the mean.
+
+    Returns, from a call, a dict of float32 tensors:
+        reconstruction: [batch, image_size, image_size, 3] in [0, 1].
+        latent_mean, latent_variance: [batch, latent_dim], μ and σ².
+        latent: [batch, latent_dim].
+
+    Raises:
+        InputError: an argument out of range.
+    """
+
+    term_names = ("loss", "reconstruction", "kl")
+
+    def __init__(
+        self,
+        image_size=32,
+        latent_dim=96,
+        kl_weight=1.0,
+        weighted_reconstruction=True,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        if latent_dim < 1:
+            raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
+        self.latent_dim = latent_dim
+        self.kl_weight = kl_weight
+        self.weighted_reconstruction = weighted_reconstruction
+
+        grid_size = image_size // self.stride
+        with dtype_policy_scope(self.dtype_policy):
+            self.backbone = backbones.resnet9()
+            self.trunk = keras.Sequential(
+                [
+                    keras.Input(self.backbone.output_shape[1:]),
+                    keras.layers.Conv2D(64, 1, use_bias=False, name="squeeze"),
+                    BatchNormalization(name="squeeze_bn"),
+                    keras.layers.ReLU(name="squeeze_relu"),
+                ],
+                name="trunk",
+            )
+            self.mean_head = keras.layers.Conv2D(latent_dim, grid_size)
+            self.log_variance_head = keras.layers.Conv2D(latent_dim, grid_size)
+            self.decoder = global_decoder(latent_dim, grid_size)
+        self.sampling = GaussianSampling()
+        self.laplacian_weights = LaplacianWeights(block_size=self.stride)
+        self.build((None, image_size, image_size, 3))
+
+    def build(self, input_shape):
+        for head in self.heads:
+            head.build(self.trunk.output_shape)
+        self.built = True
+
+    @property
+    def heads(self):
+        """The two convolutions, as large as the grid, that give the code."""
+        return (self.mean_head, self.log_variance_head)
+
+    def encode(self, images, training=False):
+        """Returns the code's (mean, variance), each float32 [batch, latent_dim]."""
+        features = self.backbone(images, training=training)  # [batch, h, w, 128]
+        x = self.trunk(features, training=training)  # [batch, h, w, 64]
+        mean, log_variance = (
+            tf.cast(tf.squeeze(head(x), axis=[1, 2]), tf.float32) for head in self.heads
+        )
+        return mean, variance_from_log(log_variance)
+
+    def call(self, images, training=False, seed=None):
+        mean, variance = self.encode(images, training=training)
+        latent = self.sampling(mean, variance, seed=seed)
+        reconstruction = self.decoder(latent, training=training)
+        return {
+            "reconstruction": reconstruction,
+            "latent_mean": mean,
+            "latent_variance": variance,
+            "latent": latent,
+        }
+
+    def loss_terms(self, images, step, seed=None, training=False):
+        outputs = self(images, training=training, seed=seed)
+        weights = self.laplacian_weights(images) if self.weighted_reconstruction else None
+        reconstruction = losses.squared_error(images, outputs["reconstruction"], weights)
+        kl = losses.gaussian_kl(outputs["latent_mean"], outputs["latent_variance"])
+        return {
+            "loss": reconstruction + self.kl_weight * kl,
+            "reconstruction": reconstruction,
+            "kl": kl,  # nats per image, before its weight
+        }
+
+    def get_config(self):
+        names = ("image_size", "latent_dim", "kl_weight", "weighted_reconstruction", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

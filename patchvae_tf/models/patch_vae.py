@@ -1,0 +1,252 @@
+"""PatchVAE (Gupta, Singh, Shrivastava, "PatchVAE: Learning Local Latent Codes for Recognition",
+CVPR 2020, arXiv 2004.03623): its section 3, with the architecture of the supplementary, Tables 1-5.
+
+    images -> backbone φ -> heads Q^O, Q^A -> sampling -> latent map -> decoder -> loss
+
+Distance from the paper: none known.
+"""
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import backbones, losses, noise, schedules
+from patchvae_tf.errors import InputError
+from patchvae_tf.layers import (
+    AppearancePooling,
+    GaussianSampling,
+    LaplacianWeights,
+    RelaxedBernoulli,
+    RelaxedCategorical,
+)
+from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.decoders import patch_decoder
+
+_OCCURRENCE_LAYERS = {"bernoulli": RelaxedBernoulli, "categorical": RelaxedCategorical}
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class PatchVAE(UnsupervisedModel):
+    """Learns parts: where each occurs in an image, and how it looks there.
+
+    Args:
+        image_size: int, side of the square images in pixels; a multiple of 8.
+        num_parts: int, N.
+        appearance_dim: int, d_p, numbers that describe a part's look.
+        occurrence: "bernoulli" (each part for itself) or "categorical" (one part a location).
+        hard_occurrence: bool, straight-through 0/1 samples instead of relaxed ones.
+        occurrence_prior: float p in (0, 1), probability that a part occurs at a location; None
+            for 1 / num_parts. The categorical form always has 1 / num_parts.
+        occurrence_weight: float, β_occ, of KL(occurrence).
+        appearance_weight: float, β_app, of KL(appearance).
+        weighted_reconstruction: bool, L_w instead of the plain squared error.
+        temperature: float, τ at the first step.
+        temperature_rate: float, per step; see `schedules.annealed_temperature`.
+        temperature_interval: int, steps between two cuts of τ.
+        temperature_floor: float, the least τ.
+        seed: int, of all noise in training.
+        **kwargs: as of `keras.Model`.
+
+    Call arguments:
+        images: float32 [batch, H, W, 3] in [0, 1]; H and W multiples of 8, any such size.
+        training: bool, whether batch normalisation uses the batch's moments.
+        seed: int32 [2] to draw samples; None (default) uses probabilities and means.
+        temperature: scalar τ of the samples.
+
+    Returns, from a call, a dict of float32 tensors (h = H / 8, w = W / 8):
+        reconstruction: [batch, H, W, 3] in [0, 1].
+        occurrence: [batch, h, w, num_parts], probabilities q.
+        occurrence_logits: [batch, h, w, num_parts], a.
+        appearance_mean, appearance_variance: [batch, num_parts, appearance_dim], μ and σ².
+        latent: [batch, h, w, num_parts * appearance_dim], ẑ; channel i * appearance_dim + k
+            belongs to part i and is 0 where that part does not occur.
+
+    Raises:
+        InputError: an argument out of range.
+    """
+
+    term_names = (
+        "loss",
+        "reconstruction",
+        "kl_occurrence",
+        "kl_appearance",
+        "occurrence_rate",
+        "temperature",
+    )
+
+    def __init__(
+        self,
+        image_size=32,
+        num_parts=16,
+        appearance_dim=6,
+        occurrence="bernoulli",
+        hard_occurrence=False,
+        occurrence_prior=None,
+        occurrence_weight=10.0,
+        appearance_weight=1.0,
+        weighted_reconstruction=True,
+        temperature=1.0,
+        temperature_rate=3e-5,
+        temperature_interval=1000,
+        temperature_floor=0.1,
+        seed=0,
+        **kwargs,
+    ):
+        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        _check_arguments(num_parts, appearance_dim, occurrence, occurrence_prior)
+        self.num_parts = num_parts
+        self.appearance_dim = appearance_dim
+        self.occurrence = occurrence
+        self.hard_occurrence = hard_occurrence
+        self.occurrence_prior = occurrence_prior
+        self.occurrence_weight = occurrence_weight
+        self.appearance_weight = appearance_weight
+        self.weighted_reconstruction = weighted_reconstruction
+        self.temperature = temperature
+        self.temperature_rate = temperature_rate
+        self.temperature_interval = temperature_interval
+        self.temperature_floor = temperature_floor
+
+        with dtype_policy_scope(self.dtype_policy):
+            self.backbone = backbones.resnet9()
+            self.occurrence_head = keras.layers.Conv2D(num_parts, 3, padding="same")
+            self.appearance_mean_head = keras.layers.Conv2D(
+                num_parts * appearance_dim, 3, padding="same"
+            )
+            self.appearance_log_variance_head = keras.layers.Conv2D(
+                num_parts * appearance_dim, 3, padding="same"
+            )
+            self.decoder = patch_decoder(num_parts * appearance_dim)
+        self.occurrence_sampling = _OCCURRENCE_LAYERS[occurrence](hard=hard_occurrence)
+        self.appearance_pooling = AppearancePooling()
+        self.appearance_sampling = GaussianSampling()
+        self.laplacian_weights = LaplacianWeights(block_size=self.stride)
+        self.build((None, image_size, image_size, 3))
+
+    def build(self, input_shape):
+        for head in self.heads:
+            head.build(self.backbone.output_shape)
+        self.built = True
+
+    @property
+    def heads(self):
+        """The three 3×3 convolutions on φ's features."""
+        return (self.occurrence_head, self.appearance_mean_head, self.appearance_log_variance_head)
+
+    def encode(self, images, training=False):
+        """Q^O and Q^A: the codes of `call`'s dict, without `latent` and `reconstruction`."""
+        features = self.backbone(images, training=training)  # [batch, h, w, 128]
+        logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
+        occurrence = self.occurrence_sampling(logits)  # probabilities: no seed
+        mean, variance = self.appearance_pooling(  # [batch, num_parts, appearance_dim]
+            self.appearance_mean_head(features),
+            self.appearance_log_variance_head(features),
+            occurrence,
+        )
+        return {
+            "occurrence": occurrence,
+            "occurrence_logits": logits,
+            "appearance_mean": mean,
+            "appearance_variance": variance,
+        }
+
+    def latent_map(self, occurrence, appearance):
+        """ẑ[l, i] = z_occ[l, i] · z_app[i].
+
+        Args:
+            occurrence: [batch, h, w, num_parts].
+            appearance: [batch, num_parts, appearance_dim].
+
+        Returns:
+            [batch, h, w, num_parts * appearance_dim].
+        """
+        # b batch, h rows, w columns, k parts, d appearance size
+        latent = occurrence[..., tf.newaxis] * appearance[:, tf.newaxis, tf.newaxis]  # [b,h,w,k,d]
+        channels = self.num_parts * self.appearance_dim
+        return tf.reshape(latent, tf.concat([tf.shape(occurrence)[:-1], [channels]], axis=0))
+
+    def call(self, images, training=False, seed=None, temperature=1.0):
+        codes = self.encode(images, training=training)
+        occurrence, appearance = codes["occurrence"], codes["appearance_mean"]
+        if seed is not None:
+            occurrence = self.occurrence_sampling(
+                codes["occurrence_logits"], seed=noise.fold_in(seed, 1), temperature=temperature
+            )
+            appearance = self.appearance_sampling(
+                appearance, codes["appearance_variance"], seed=noise.fold_in(seed, 2)
+            )
+        latent = self.latent_map(occurrence, appearance)
+        reconstruction = self.decoder(latent, training=training)  # [batch, H, W, 3]
+        return {"reconstruction": reconstruction, **codes, "latent": latent}
+
+    def loss_terms(self, images, step, seed=None, training=False):
+        temperature = self.temperature_at(step)
+        outputs = self(images, training=training, seed=seed, temperature=temperature)
+        weights = self.laplacian_weights(images) if self.weighted_reconstruction else None
+        reconstruction = losses.squared_error(images, outputs["reconstruction"], weights)
+        if self.occurrence == "bernoulli":
+            prior = self.occurrence_prior or 1.0 / self.num_parts
+            kl_occurrence = losses.bernoulli_kl(outputs["occurrence_logits"], prior)
+        else:
+            kl_occurrence = losses.categorical_kl(outputs["occurrence_logits"])
+        kl_appearance = losses.gaussian_kl(
+            outputs["appearance_mean"], outputs["appearance_variance"]
+        )
+        return {
+            "loss": reconstruction
+            + self.occurrence_weight * kl_occurrence
+            + self.appearance_weight * kl_appearance,
+            "reconstruction": reconstruction,
+            "kl_occurrence": kl_occurrence,  # nats per image, before its weight
+            "kl_appearance": kl_appearance,
+            # Share of (location, part) pairs that are on: near 0 or 1 the parts have collapsed.
+            "occurrence_rate": tf.reduce_mean(outputs["occurrence"], axis=[1, 2, 3]),
+            "temperature": temperature,
+        }
+
+    def temperature_at(self, step):
+        """τ after `step` training steps; a float32 scalar."""
+        return schedules.annealed_temperature(
+            step,
+            self.temperature,
+            self.temperature_rate,
+            self.temperature_interval,
+            self.temperature_floor,
+        )
+
+    def get_config(self):
+        names = (
+            "image_size",
+            "num_parts",
+            "appearance_dim",
+            "occurrence",
+            "hard_occurrence",
+            "occurrence_prior",
+            "occurrence_weight",
+            "appearance_weight",
+            "weighted_reconstruction",
+            "temperature",
+            "temperature_rate",
+            "temperature_interval",
+            "temperature_floor",
+            "seed",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _check_arguments(num_parts, appearance_dim, occurrence, occurrence_prior):
+    for name, value in (("num_parts", num_parts), ("appearance_dim", appearance_dim)):
+        if value < 1:
+            raise InputError(f"`{name}` must be at least 1. Received: {name}={value}")
+    if occurrence not in _OCCURRENCE_LAYERS:
+        raise InputError(
+            f"`occurrence` must be one of {sorted(_OCCURRENCE_LAYERS)}. Received: {occurrence!r}"
+        )
+    if occurrence_prior is not None and not 0.0 < occurrence_prior < 1.0:
+        raise InputError(
+            "`occurrence_prior` must be between 0 and 1, both excluded. "
+            f"Received: occurrence_prior={occurrence_prior}"
+        )
+    if occurrence_prior is None and num_parts == 1:
+        raise InputError(
+            "`occurrence_prior` is 1 / num_parts = 1 when num_parts=1: give one between 0 and 1."
+        )

@@ -1,0 +1,104 @@
+"""Every random number of the package is drawn here, and nowhere else.
+
+All draws are stateless: a value depends on its seed (and its place in the global batch) alone. So a
+run gives the same numbers jitted or not, on one replica or on many, and before or after a resume,
+and nothing random has to be saved in a checkpoint.
+
+Seeds are int32 tensors of shape [2]. `step_seed` makes one from the user's integer seed and the
+training step; `fold_in` derives one for each purpose, so that no two purposes share noise.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+# Identical bits with and without XLA; TensorFlow's "auto_select" differs between the two.
+_ALGORITHM = "philox"
+
+
+def step_seed(seed, step):
+    """Returns the int32 [2] seed of one training step.
+
+    Args:
+        seed: Python integer, the user's seed.
+        step: integer or scalar integer tensor, the number of finished training steps.
+    """
+    return fold_in(tf.constant([seed, 0], tf.int32), step)
+
+
+def fold_in(seed, data):
+    """Derives a new int32 [2] seed from `seed` and an integer (or scalar integer tensor)."""
+    return tf.random.experimental.stateless_fold_in(seed, tf.cast(data, tf.int32), alg=_ALGORITHM)
+
+
+def _replica_rows(draw, shape):
+    """Draws for the global batch and returns this replica's rows of it.
+
+    `shape[0]` is the local batch. Every replica draws the whole batch from the same seed, then
+    takes its own rows: two replicas get different noise, and together what one would get.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return draw(shape)
+    local_batch = shape[0]
+    rows = draw(tf.concat([[local_batch * context.num_replicas_in_sync], shape[1:]], axis=0))
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    return tf.reshape(rows[replica * local_batch : (replica + 1) * local_batch], shape)
+
+
+def uniform(shape, seed):
+    """Uniform float32 noise in the open interval (0, 1), of the local `shape`, batch first."""
+
+    def draw(global_shape):
+        # The smallest value kept away from 0 is half a step of the generator's 2^-23 grid.
+        drawn = tf.random.stateless_uniform(global_shape, seed, alg=_ALGORITHM)
+        return drawn + 2.0**-24
+
+    return _replica_rows(draw, tf.convert_to_tensor(shape, tf.int32))
+
+
+def normal(shape, seed):
+    """Standard normal float32 noise of the local `shape`, batch first."""
+
+    def draw(global_shape):
+        return tf.random.stateless_normal(global_shape, seed, alg=_ALGORITHM)
+
+    return _replica_rows(draw, tf.convert_to_tensor(shape, tf.int32))
+
+
+def shuffled(positions, seed, size):
+    """Maps positions of an epoch to example indices: a permutation of `range(size)`.
+
+    Takes O(1) memory and time for each position, so that an epoch can start anywhere.
+
+    Args:
+        positions: int64 [n], each in [0, size).
+        seed: int32 [2]; one seed, one permutation.
+        size: int, number of examples.
+    """
+    return tf.random.experimental.index_shuffle(positions, seed, max_index=size - 1)
+
+
+def coin_flips(count, seed):
+    """Fair coins: bool [count]."""
+    return tf.random.stateless_uniform([count], seed, alg=_ALGORITHM) < 0.5
+
+
+def indexed_uniforms(seed, stream, indices, count):
+    """Uniform numbers that belong to an example: a function of (seed, stream, index) alone.
+
+    Args:
+        seed: int, the user's seed.
+        stream: int, which series (a split of a data set, say).
+        indices: integers [n], the examples.
+        count: int, numbers per example.
+
+    Returns:
+        float64 array [n, count] in [0, 1).
+    """
+    rows = [
+        np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, index])).random(
+            count
+        )
+        for index in np.asarray(indices).tolist()
+    ]
+    return np.stack(rows) if rows else np.zeros((0, count))
