@@ -7,3 +7,10 @@ class InputError(ValueError):
     The message says what came, what was expected and how to mend it, in one line. Command-line
     programs print it without a stack trace; from Python it is an ordinary `ValueError`.
     """
+
+
+class RunError(RuntimeError):
+    """A run that cannot go on: a loss that is not finite, no checkpoint that can be read, no space.
+
+    The message says what happened, what is safe, and how to go on, in one line.
+    """

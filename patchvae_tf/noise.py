@@ -8,10 +8,12 @@ Seeds are int32 tensors of shape [2]. `step_seed` makes one from the user's inte
 training step; `fold_in` derives one for each purpose, so that no two purposes share noise.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 
-# Identical bits with and without XLA; TensorFlow's "auto_select" differs between the two.
+# The same bits with and without XLA, on processors and GPUs.
 _ALGORITHM = "philox"
 
 
@@ -45,24 +47,31 @@ def _replica_rows(draw, shape):
     return tf.reshape(rows[replica * local_batch : (replica + 1) * local_batch], shape)
 
 
+def _uniform(shape, seed):
+    """Float32 in (0, 1), from the middle of 2^23 equal steps, so that 0 and 1 never come."""
+    # From the generator's bits and not from its floats: XLA makes other floats of the same bits.
+    bits = tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg=_ALGORITHM
+    )
+    return (tf.cast(tf.bitwise.right_shift(bits, tf.constant(9, tf.uint32)), tf.float32) + 0.5) / (
+        2.0**23
+    )
+
+
+def _normal(shape, seed):
+    """Standard normal float32 by Box and Muller's transform."""
+    radius = tf.sqrt(-2.0 * tf.math.log(_uniform(shape, fold_in(seed, 0))))
+    return radius * tf.cos(2.0 * math.pi * _uniform(shape, fold_in(seed, 1)))
+
+
 def uniform(shape, seed):
     """Uniform float32 noise in the open interval (0, 1), of the local `shape`, batch first."""
-
-    def draw(global_shape):
-        # The smallest value kept away from 0 is half a step of the generator's 2^-23 grid.
-        drawn = tf.random.stateless_uniform(global_shape, seed, alg=_ALGORITHM)
-        return drawn + 2.0**-24
-
-    return _replica_rows(draw, tf.convert_to_tensor(shape, tf.int32))
+    return _replica_rows(lambda whole: _uniform(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 
 
 def normal(shape, seed):
     """Standard normal float32 noise of the local `shape`, batch first."""
-
-    def draw(global_shape):
-        return tf.random.stateless_normal(global_shape, seed, alg=_ALGORITHM)
-
-    return _replica_rows(draw, tf.convert_to_tensor(shape, tf.int32))
+    return _replica_rows(lambda whole: _normal(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 
 
 def shuffled(positions, seed, size):
@@ -80,7 +89,7 @@ def shuffled(positions, seed, size):
 
 def coin_flips(count, seed):
     """Fair coins: bool [count]."""
-    return tf.random.stateless_uniform([count], seed, alg=_ALGORITHM) < 0.5
+    return _uniform([count], seed) < 0.5
 
 
 def indexed_uniforms(seed, stream, indices, count):

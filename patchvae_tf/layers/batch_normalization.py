@@ -66,9 +66,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         count = sums[0]
         mean = sums[1] / count  # [channels]
         variance = tf.maximum(sums[2] / count - tf.square(mean), 0.0)  # [channels]
-        outputs = tf.nn.batch_normalization(
-            x, mean, variance, self.beta, self.gamma, self.epsilon
-        )
+        outputs = tf.nn.batch_normalization(x, mean, variance, self.beta, self.gamma, self.epsilon)
         unbiased = variance * count / tf.maximum(count - 1.0, 1.0)
         return tf.cast(outputs, inputs.dtype), mean, unbiased
 

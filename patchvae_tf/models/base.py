@@ -65,6 +65,16 @@ class UnsupervisedModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} must define `loss_terms`.")
 
+    def compile(self, optimizer, **kwargs):
+        super().compile(optimizer=optimizer, **kwargs)
+        # Now and not in the first step: making variables inside a `tf.function` has it traced
+        # twice, and fails under a strategy.
+        self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config):
+        # Keras leaves this to whoever overrides `compile`.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
     @property
     def metrics(self):
         """The running means of the loss terms; `fit` resets them at each epoch."""

@@ -1,0 +1,187 @@
+"""The settings of a run: one frozen dataclass, checked before any work, JSON both ways.
+
+Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
+"""
+
+import dataclasses
+import difflib
+import math
+
+from patchvae_tf.errors import InputError
+
+
+def setting(default, group, description, *, minimum=None, above=None, below=None, choices=None):
+    """A dataclass field that knows its help text and its range.
+
+    Args:
+        default: the value when nothing is given.
+        group: str, the heading in `--help`.
+        description: str, with unit.
+        minimum: number, the least allowed value.
+        above, below: numbers that the value must lie above or below.
+        choices: allowed values.
+    """
+    metadata = {
+        "group": group,
+        "description": description,
+        "minimum": minimum,
+        "above": above,
+        "below": below,
+        "choices": choices,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnsupervisedConfig:
+    """Settings of `python -m trainers.unsupervised`. Defaults: the original implementation's."""
+
+    dataset: str = setting(
+        "parts",
+        "Data",
+        "'parts' (generated), a TFDS name, a folder of images, or an .npz file with x_train",
+    )
+    data_dir: str | None = setting(
+        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
+    )
+    image_size: int = setting(
+        32, "Data", "side of the square images in pixels, a multiple of 8", minimum=8
+    )
+    validation_examples: int | None = setting(
+        None,
+        "Data",
+        "images held out of train for validation at each epoch's end; 0: none "
+        "(default: a twentieth, at most 1000)",
+        minimum=0,
+    )
+    horizontal_flip: bool = setting(True, "Data", "mirror every other training image at random")
+
+    model: str = setting("patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae"))
+    num_parts: int = setting(16, "Model", "N, number of parts (patchvae)", minimum=1)
+    appearance_dim: int = setting(
+        6, "Model", "d_p, numbers that describe a part's look (patchvae)", minimum=1
+    )
+    occurrence: str = setting(
+        "bernoulli",
+        "Model",
+        "how parts occur: each for itself, or one at a location (patchvae)",
+        choices=("bernoulli", "categorical"),
+    )
+    hard_occurrence: bool = setting(
+        False, "Model", "0/1 samples with a straight-through gradient (patchvae)"
+    )
+    latent_dim: int = setting(96, "Model", "width of the global code (beta_vae)", minimum=1)
+
+    weighted_reconstruction: bool = setting(
+        True, "Loss", "weigh the squared error by the image's Laplacian (L_w)"
+    )
+    occurrence_prior: float | None = setting(
+        None,
+        "Loss",
+        "p, probability that a part occurs at a location (patchvae; default: 1 / num_parts)",
+        above=0.0,
+        below=1.0,
+    )
+    occurrence_weight: float = setting(
+        10.0, "Loss", "beta_occ, factor of the occurrence KL in nats (patchvae)", minimum=0.0
+    )
+    appearance_weight: float = setting(
+        1.0, "Loss", "beta_app, factor of the appearance KL in nats (patchvae)", minimum=0.0
+    )
+    kl_weight: float = setting(
+        1.0, "Loss", "beta, factor of the KL in nats (beta_vae)", minimum=0.0
+    )
+    temperature: float = setting(
+        1.0, "Loss", "tau of the relaxed occurrence at the first step (patchvae)", above=0.0
+    )
+    temperature_rate: float = setting(
+        3e-5, "Loss", "tau falls by exp(-rate * step), 1/steps; 0: constant (patchvae)", minimum=0.0
+    )
+    temperature_interval: int = setting(
+        1000, "Loss", "steps between two cuts of tau (patchvae)", minimum=1
+    )
+    temperature_floor: float = setting(0.1, "Loss", "the least tau (patchvae)", above=0.0)
+
+    epochs: int | None = setting(
+        None, "Training", "passes over the images (default: 30; 'parts': 3)", minimum=1
+    )
+    batch_size: int = setting(128, "Training", "images a step, over all devices", minimum=1)
+    learning_rate: float | None = setting(
+        None, "Training", "of Adam, per step (default: 1e-4; 'parts': 1e-3)", above=0.0
+    )
+    adam_beta_1: float = setting(
+        0.5, "Training", "decay of Adam's first moment, per step", minimum=0.0, below=1.0
+    )
+    adam_beta_2: float = setting(
+        0.999, "Training", "decay of Adam's second moment, per step", minimum=0.0, below=1.0
+    )
+    seed: int = setting(0, "Training", "of weights, order, augmentation and noise", minimum=0)
+    precision: str = setting(
+        "auto",
+        "Training",
+        "of the arithmetic; auto: mixed_bfloat16 where the processor or GPU multiplies it natively",
+        choices=("auto", "float32", "mixed_bfloat16"),
+    )
+
+    def __post_init__(self):
+        """Raises InputError for the first setting out of its range."""
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        if self.num_parts == 1 and self.model == "patchvae" and self.occurrence_prior is None:
+            raise InputError(
+                "--num_parts=1 makes the prior 1 / num_parts = 1: give --occurrence_prior, "
+                "between 0 and 1."
+            )
+        if self.image_size % 8:
+            below = self.image_size // 8 * 8
+            raise InputError(
+                "--image_size must be a multiple of the backbone's stride, 8. "
+                f"Received: {self.image_size}. Use e.g. {below} or {below + 8}."
+            )
+
+    def resolved(self):
+        """Returns the settings with the defaults that depend on the data set filled in."""
+        quick = self.dataset == "parts"
+        return dataclasses.replace(
+            self,
+            epochs=self.epochs or (3 if quick else 30),
+            learning_rate=self.learning_rate or (1e-3 if quick else 1e-4),
+        )
+
+    def to_json(self):
+        """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values):
+        """Returns the settings from `to_json`'s dict.
+
+        Raises:
+            InputError: a name that is no setting (the nearest one is offered).
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"{name!r} is no setting of {cls.__name__}.{hint}")
+        return cls(**values)
+
+
+def _check(field, value):
+    limits = field.metadata
+    if value is None:
+        return
+    wanted = None
+    if isinstance(value, float) and not math.isfinite(value):
+        wanted = "a finite number"
+    elif limits["minimum"] is not None and value < limits["minimum"]:
+        wanted = f"at least {limits['minimum']}"
+    elif limits["above"] is not None and value <= limits["above"]:
+        wanted = f"above {limits['above']:g}"
+    elif limits["below"] is not None and value >= limits["below"]:
+        wanted = f"below {limits['below']:g}"
+    elif limits["choices"] and value not in limits["choices"]:
+        wanted = f"one of {', '.join(limits['choices'])}"
+    if wanted:
+        raise InputError(f"--{field.name} must be {wanted}. Received: {value}")

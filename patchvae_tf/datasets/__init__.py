@@ -1,0 +1,20 @@
+"""Image sources, all read into one `ImageSet`, and the batches made from it."""
+
+from patchvae_tf.datasets.images import ImageSet, split_validation
+from patchvae_tf.datasets.loading import load
+from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
+from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
+from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+
+__all__ = [
+    "CLASS_PARTS",
+    "PART_NAMES",
+    "ImageSet",
+    "decode_image",
+    "evaluation_batches",
+    "load",
+    "resize_and_crop",
+    "split_validation",
+    "steps_per_epoch",
+    "training_batches",
+]

@@ -1,0 +1,94 @@
+"""Folders of images, with or without class folders and `train`, `test` folders."""
+
+import os
+import pathlib
+
+import tensorflow as tf
+
+from patchvae_tf.datasets import decoding
+from patchvae_tf.errors import InputError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+
+_SPLIT_FOLDERS = {"train", "test", "val", "validation"}
+
+
+def load_folder(root, split, *, image_size, progress):
+    """Reads the images below a folder.
+
+    The folder holds either the images of the split "train", or one folder a split (`train`,
+    `test`). If all images of a split lie in sub-folders, the first-level ones are the classes;
+    labels count the class names of all splits in alphabetical order.
+
+    Args:
+        root: `pathlib.Path` of an existing folder.
+        split: str.
+        image_size: int, pixels of a side.
+        progress: bool.
+
+    Returns:
+        An `ImageSet`; keys are paths within the folder of the split.
+
+    Raises:
+        InputError: if the split or the images are missing, or too many are unreadable.
+    """
+    folders = _split_folders(root)
+    if split not in folders:
+        raise InputError(
+            f"{str(root)!r} has no split {split!r}: it offers {', '.join(sorted(folders))}; the "
+            f"images of another split belong in a sub-folder of that name, beside `train`."
+        )
+    files = {name: _image_files(folder) for name, folder in folders.items()}
+    if not files[split]:
+        _raise_empty(folders[split])
+    classes = sorted(
+        {path.parts[0] for paths in files.values() for path in paths if path.parent.parts}
+    )
+    has_classes = all(path.parent.parts for path in files[split])
+    labels = [
+        classes.index(path.parts[0]) if has_classes else decoding.NO_LABEL for path in files[split]
+    ]
+    names = [str(folders[split] / path) for path in files[split]]
+    examples = tf.data.Dataset.from_tensor_slices((names, tf.constant(labels, tf.int64)))
+    examples = examples.map(
+        lambda name, label: (tf.io.read_file(name), label),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return decoding.decode_examples(
+        examples,
+        [path.as_posix() for path in files[split]],
+        image_size=image_size,
+        class_names=tuple(classes),
+        progress=progress,
+    )
+
+
+def _split_folders(root):
+    names = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."}
+    # A class may be called "train" as well, among vehicles say.
+    if {"train", "test"} <= names or (names and names <= _SPLIT_FOLDERS):
+        return {name: root / name for name in names & _SPLIT_FOLDERS}
+    return {"train": root}
+
+
+def _image_files(folder):
+    """Paths of the images below `folder`, relative to it and sorted; hidden ones are left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "."]
+        found += [
+            pathlib.Path(parent, name).relative_to(folder)
+            for name in files
+            if name[0] != "." and name.lower().endswith(SUFFIXES)
+        ]
+    return sorted(found)
+
+
+def _raise_empty(folder):
+    if not any(files for _, _, files in os.walk(folder)):
+        raise InputError(f"{str(folder)!r} is empty: put images there, or name another folder.")
+    raise InputError(
+        f"{str(folder)!r} holds files but no images: the accepted suffixes are "
+        f"{', '.join(SUFFIXES)}."
+    )

@@ -1,0 +1,78 @@
+"""The one form in which every image source is handed on."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from patchvae_tf import noise
+from patchvae_tf.datasets import storage
+from patchvae_tf.errors import InputError
+
+_HOLDOUT_SALT = 103
+_COPY_ROWS = 1024
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Decoded images of one split, all of one size.
+
+    Attributes:
+        images: uint8 [num_examples, size, size, 3], RGB; in memory, or mapped from a file.
+        labels: int64 [num_examples], or None where the source has none.
+        class_names: names by label, or None where the source has none.
+        keys: one name an example: a file name within its folder, or split and position.
+        part_maps: bool [num_examples, size / 8, size / 8, 12], true where a part of
+            `parts.PART_NAMES` is; None for all sources but `parts`.
+        skipped: keys of the examples that could not be read and are left out.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    class_names: tuple[str, ...] | None
+    keys: tuple[str, ...]
+    part_maps: np.ndarray | None = None
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.images)
+
+    def take(self, indices):
+        """Returns a new `ImageSet` of the examples at `indices` (integers [n]), copied."""
+        images = storage.allocate((len(indices), *self.images.shape[1:]))
+        for start in range(0, len(indices), _COPY_ROWS):  # Bounds the temporary copy.
+            rows = indices[start : start + _COPY_ROWS]
+            images[start : start + len(rows)] = self.images[rows]
+        return ImageSet(
+            images=images,
+            labels=None if self.labels is None else self.labels[indices],
+            class_names=self.class_names,
+            keys=tuple(self.keys[index] for index in indices),
+            part_maps=None if self.part_maps is None else self.part_maps[indices],
+        )
+
+
+def split_validation(image_set, count, seed):
+    """Holds out `count` examples, drawn by `seed`; both parts keep the order of the source.
+
+    Args:
+        image_set: `ImageSet` of n examples.
+        count: int in [1, n - 1], number of validation examples.
+        seed: int, the user's seed.
+
+    Returns:
+        The training and the validation `ImageSet`.
+
+    Raises:
+        InputError: if `count` leaves no training or no validation example.
+    """
+    total = len(image_set)
+    if not 1 <= count < total:
+        raise InputError(
+            f"A validation part of {count} cannot be held out of {total} images: choose between "
+            f"1 and {total - 1}, so that at least 1 image is left to train on."
+        )
+    holdout_seed = noise.fold_in(noise.step_seed(seed, 0), _HOLDOUT_SALT)
+    held_out = np.zeros(total, bool)
+    held_out[noise.shuffled(tf.range(count, dtype=tf.int64), holdout_seed, total).numpy()] = True
+    return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))

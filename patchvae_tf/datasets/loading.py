@@ -1,0 +1,48 @@
+"""From the name of a data set to its images."""
+
+import os
+import pathlib
+
+from patchvae_tf.datasets.folder import load_folder
+from patchvae_tf.datasets.npz import load_npz
+from patchvae_tf.datasets.parts import load_parts
+from patchvae_tf.datasets.prepared_tfds import is_tfds_name, load_tfds
+from patchvae_tf.errors import InputError
+
+
+def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=False):
+    """Reads one split of a data set; never from the network.
+
+    Args:
+        dataset: one of, in this order,
+            "parts": generated scenes with known parts;
+            the path of an .npz file with `x_train` (and `y_train`, `x_test`, `y_test`);
+            the path of a folder of images, with or without class folders and `train`, `test`;
+            the name of a prepared TFDS data set (`name`, `name/config`, `name:version`).
+        split: str, "train", "test" or another one that the data set has.
+        image_size: int, pixels of a side; images of another size are resized and cropped.
+        data_dir: str, where TFDS data sets are prepared; None for TFDS's own default.
+        seed: int, what "parts" is generated from; other data sets do not use it.
+        progress: bool, whether to show a progress bar on stderr when it takes long.
+
+    Returns:
+        An `ImageSet`.
+
+    Raises:
+        InputError: if the data set or split is missing, or its contents are not as expected.
+    """
+    if image_size < 1:
+        raise InputError(f"image_size is {image_size}: expected a positive number of pixels.")
+    if dataset == "parts":
+        return load_parts(split, image_size=image_size, seed=seed, progress=progress)
+    path = pathlib.Path(dataset).expanduser()
+    if path.suffix.lower() == ".npz":
+        return load_npz(path, split, image_size=image_size)
+    if path.is_dir() and dataset:
+        return load_folder(path, split, image_size=image_size, progress=progress)
+    if path.is_file():
+        raise InputError(f"{dataset!r} is a file, but neither a folder nor an .npz file: name one.")
+    looks_like_path = dataset.startswith((".", "~")) or os.sep in dataset
+    if looks_like_path and not is_tfds_name(dataset, data_dir):
+        raise InputError(f"The path {dataset!r} does not exist: check it, or name a data set.")
+    return load_tfds(dataset, split, image_size=image_size, data_dir=data_dir, progress=progress)

@@ -1,0 +1,115 @@
+"""TFDS data sets that are prepared on this machine; nothing here downloads."""
+
+import difflib
+import pathlib
+import re
+
+import numpy as np
+
+from patchvae_tf.datasets import decoding
+from patchvae_tf.errors import InputError
+
+# TFDS is imported inside the functions: the other sources need not wait for it.
+
+
+def is_tfds_name(dataset, data_dir):
+    """Whether the name part of `name/config:version` is known to TFDS or lies in `data_dir`."""
+    name = _bare_name(dataset)
+    return bool(name) and (name in _registered_names() or (_data_dir(data_dir) / name).is_dir())
+
+
+def load_tfds(dataset, split, *, image_size, data_dir, progress):
+    """Reads a prepared TFDS data set from its files, also one whose code TFDS does not know.
+
+    The images are those of the feature `image`, else of the first image feature; the labels those
+    of `label`, else of the first class label.
+
+    Args:
+        dataset: str, `name`, `name/config`, `name:version` or `name/config:version`.
+        split: str, also in TFDS's slicing notation ("train[:10%]").
+        image_size: int, pixels of a side.
+        data_dir: str, or None for TFDS's own default.
+        progress: bool.
+
+    Returns:
+        An `ImageSet`; keys are the split and the position in it.
+
+    Raises:
+        InputError: if the data set, the split or an image feature is missing.
+    """
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.core.read_only_builder.builder_from_files(
+            dataset, data_dir=str(_data_dir(data_dir))
+        )
+    except (ValueError, tfds.core.DatasetNotFoundError) as error:
+        raise InputError(_not_found_message(dataset, data_dir)) from error
+    splits = builder.info.splits
+    try:
+        count = splits[split].num_examples
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{dataset!r} has no split {split!r}: it has {', '.join(sorted(splits))}."
+        ) from error
+    features = dict(builder.info.features.items())
+    image_key = _first_feature(features, "image", tfds.features.Image)
+    if image_key is None or features[image_key].np_dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{dataset!r} has no feature of 8-bit or 16-bit images, only "
+            f"{', '.join(sorted(features))}: choose a data set of images."
+        )
+    label_key = _first_feature(features, "label", tfds.features.ClassLabel)
+    examples = builder.as_dataset(
+        split,
+        shuffle_files=False,
+        decoders={image_key: tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(try_autocache=False),
+    ).map(lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL)))
+    return decoding.decode_examples(
+        examples,
+        [f"{split}/{index}" for index in range(count)],
+        image_size=image_size,
+        class_names=tuple(features[label_key].names) if label_key else None,
+        progress=progress,
+    )
+
+
+def _first_feature(features, preferred, kind):
+    keys = sorted(features, key=lambda key: key != preferred)  # Stable: the preferred one first.
+    # Not sub-classes: a segmentation mask is a labelled image.
+    return next((key for key in keys if type(features[key]) is kind), None)
+
+
+def _not_found_message(dataset, data_dir):
+    name, folder = _bare_name(dataset), _data_dir(data_dir)
+    prepared = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if name in _registered_names() or name in prepared:
+        below = folder / name
+        found = sorted(path.name for path in below.iterdir()) if below.is_dir() else []
+        there = f" (which has {', '.join(found)} of it)" if found else ""
+        return (
+            f"{dataset!r} is not prepared in {str(folder)!r}{there}: run `tfds build {dataset} "
+            f"--data_dir={folder}` on a machine with a network, or pass the data_dir that holds it."
+        )
+    near = difflib.get_close_matches(name, {"parts", *prepared, *_registered_names()}, n=3)
+    offer = f"did you mean {' or '.join(near)}?" if near else "give `parts`, a path or a TFDS name."
+    return (
+        f"{dataset!r} is neither a path nor a data set known to TFDS or in {str(folder)!r}: {offer}"
+    )
+
+
+def _bare_name(dataset):
+    return re.split("[/:]", dataset, maxsplit=1)[0]
+
+
+def _data_dir(data_dir):
+    import tensorflow_datasets as tfds
+
+    return pathlib.Path(data_dir or tfds.core.constants.DATA_DIR).expanduser()
+
+
+def _registered_names():
+    import tensorflow_datasets as tfds
+
+    return tfds.list_builders(with_community_datasets=False)

@@ -1,0 +1,97 @@
+"""From an encoded image to a square one, as TensorFlow graph functions.
+
+Training data and the exported model both go through here, so that they see the same pixels.
+"""
+
+import tensorflow as tf
+
+
+def decode_image(encoded):
+    """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
+
+    Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. Animated
+    WEBP without alpha, and BMP of 1, 4 or 16 bits, are not supported.
+
+    Args:
+        encoded: scalar string tensor, the bytes of the file.
+
+    Returns:
+        uint8 [height, width, 3].
+
+    Raises:
+        tf.errors.InvalidArgumentError: if the bytes are no such image, or are cut short.
+    """
+    # A substring may not start behind the end, and the bytes may be fewer than a header's.
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 30), "\0" * 30])
+    is_webp = tf.logical_and(
+        tf.strings.substr(header, 0, 4) == "RIFF", tf.strings.substr(header, 8, 4) == "WEBP"
+    )
+    is_palette_bmp = tf.logical_and(
+        tf.strings.substr(header, 0, 2) == "BM",
+        tf.strings.substr(header, 28, 2) == b"\x08\x00",  # Bits per pixel.
+    )
+    image = tf.case(
+        [
+            # tf.io.decode_image cannot drop the alpha channel of WEBP ...
+            (is_webp, lambda: _decode_webp(encoded, header)),
+            # ... and takes palette indices of BMP for grey.
+            (is_palette_bmp, lambda: _decode_palette_bmp(encoded)),
+        ],
+        default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_webp(encoded, header):
+    flags = tf.io.decode_raw(tf.strings.substr(header, 20, 1), tf.uint8)[0]
+    is_animation = tf.logical_and(
+        tf.strings.substr(header, 12, 4) == "VP8X", tf.bitwise.bitwise_and(flags, 2) != 0
+    )
+    # TensorFlow 2.21 writes four channels for an animation whatever the file has, and so beyond the
+    # end of the tensor for three: asking for four makes it refuse those.
+    frames = tf.cond(
+        is_animation,
+        lambda: tf.io.decode_webp(encoded, channels=4),
+        lambda: tf.io.decode_webp(encoded),
+    )
+    return frames[0, :, :, :3]
+
+
+def _decode_palette_bmp(encoded):
+    def integer_at(position):
+        return tf.io.decode_raw(tf.strings.substr(encoded, position, 4), tf.int32)[0]
+
+    pixels_start, palette_start = integer_at(10), 14 + integer_at(14)
+    entries = tf.strings.substr(encoded, palette_start, pixels_start - palette_start)
+    palette = tf.reshape(tf.io.decode_raw(entries, tf.uint8), [-1, 4])[:, 2::-1]  # BGR0 to RGB
+    indices = tf.io.decode_bmp(encoded)[:, :, 0]  # [height, width]
+    return tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
+
+
+def resize_and_crop(image, size):
+    """Makes an image square: shorter side to `size`, then the centre.
+
+    The centre is cropped first, in source pixels, so that no long narrow image is ever enlarged as
+    a whole. For a square image, and wherever the side lengths differ by an even number, that is
+    the same square; otherwise it lies half a source pixel off. Bilinear, with antialiasing,
+    rounded to the nearest integer; an image that has the size already comes back unchanged.
+
+    Args:
+        image: uint8 [..., height, width, 3].
+        size: int, pixels.
+
+    Returns:
+        uint8 [..., size, size, 3].
+    """
+    height, width = tf.unstack(tf.shape(image)[-3:-1])
+
+    def resize_centre():
+        side = tf.minimum(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = image[..., top : top + side, left : left + side, :]
+        resized = tf.image.resize(square, [size, size], antialias=True)  # float32
+        return tf.cast(tf.round(resized), tf.uint8)
+
+    fits = tf.logical_and(height == size, width == size)
+    result = tf.cond(fits, lambda: image, resize_centre)
+    return tf.ensure_shape(result, [*image.shape[:-3], size, size, 3])

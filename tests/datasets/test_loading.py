@@ -1,0 +1,33 @@
+import pathlib
+
+import pytest
+from PIL import Image
+
+from patchvae_tf import datasets
+from patchvae_tf.errors import InputError
+
+
+@pytest.mark.parametrize("dataset", ["./none", "~/none-such", "/none/such", "none/such", ""])
+def test_what_does_not_exist_raises(dataset, no_network, tmp_path):
+    expected = "does not exist" if dataset else "neither a path nor a data set"
+    with pytest.raises(InputError, match=expected):
+        datasets.load(dataset, image_size=8, data_dir=str(tmp_path))
+
+
+def test_home_folder_is_expanded(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pathlib.Path(tmp_path, "pictures").mkdir()
+    Image.new("RGB", (8, 8), (7, 0, 0)).save(tmp_path / "pictures" / "a.png")
+    loaded = datasets.load("~/pictures", image_size=8)
+    assert loaded.images[0, 0, 0].tolist() == [7, 0, 0]
+
+
+def test_file_that_is_no_archive_raises(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.png' is a file, but neither a folder nor an \.npz"):
+        datasets.load(str(tmp_path / "a.png"), image_size=8)
+
+
+def test_image_size_must_be_positive():
+    with pytest.raises(InputError, match="image_size is 0: expected a positive number"):
+        datasets.load("parts", image_size=0)

@@ -1,0 +1,169 @@
+"""What the base class owes every model: the step, metrics, distribution, precision, saving."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf import BetaVAE, PatchVAE
+from tests.testing_utils import random_images
+
+MODELS = [PatchVAE, BetaVAE]
+IMAGES = random_images(8)
+
+
+ADAM = {"class_name": "Adam", "config": {"learning_rate": 1e-3, "beta_1": 0.5}}
+
+
+def _compiled(model_class, optimizer=ADAM, **kwargs):
+    keras.utils.set_random_seed(0)
+    model = model_class(**kwargs)
+    model.compile(optimizer=keras.optimizers.get(optimizer))
+    return model
+
+
+def _trained(model, steps, batches=None):
+    step = tf.function(model.train_step)
+    for _ in range(steps):
+        terms = step(tf.constant(IMAGES))
+    return {name: float(value) for name, value in terms.items()}
+
+
+def _difference(one, other):
+    return max(float(np.abs(a - b).max()) for a, b in zip(one.weights, other.weights, strict=True))
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_loss_falls_on_a_batch(model_class):
+    model = _compiled(model_class)
+    first = _trained(model, 1)
+    model.reset_metrics()
+    _trained(model, 25)
+    model.reset_metrics()
+    last = _trained(model, 1)
+    assert last["loss"] < 0.7 * first["loss"]
+    assert int(model.optimizer.iterations) == 27
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_training_repeats_and_the_seed_matters(model_class):
+    one, two = (_compiled(model_class, seed=3) for _ in range(2))
+    other = _compiled(model_class, seed=4)
+    for model in (one, two, other):
+        _trained(model, 3)
+    assert _difference(one, two) == 0.0
+    assert _difference(one, other) > 1e-5
+
+
+def test_metrics_are_means_over_the_epoch():
+    model = _compiled(PatchVAE)
+    images = tf.constant(IMAGES)
+    terms = [model.test_step(batch) for batch in (images[:4], images[4:])]
+    whole = model.loss_terms(images, tf.constant(0, tf.int64))
+    for name in ("loss", "reconstruction", "kl_occurrence", "kl_appearance", "occurrence_rate"):
+        assert float(terms[-1][name]) == pytest.approx(float(np.mean(whole[name])), rel=1e-4)
+
+
+def test_fit_and_evaluate_work_on_uint8_with_and_without_labels():
+    model = _compiled(PatchVAE)
+    images = (IMAGES * 255).astype("uint8")
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(4)
+    labelled = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensors([0, 1]).repeat(2))
+    history = model.fit(dataset, epochs=2, verbose=0).history
+    assert sorted(history) == sorted(PatchVAE.term_names)
+    assert len(history["loss"]) == 2
+    assert np.isfinite(history["loss"]).all()
+    with_labels = model.evaluate(labelled, verbose=0, return_dict=True)
+    assert with_labels == model.evaluate(dataset, verbose=0, return_dict=True)
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_two_replicas_equal_one(model_class, two_replicas):
+    # Plain gradients: Adam would blow rounding up where a gradient is near 0.
+    optimizer = {"class_name": "SGD", "config": {"learning_rate": 1e-5, "momentum": 0.9}}
+    alone = _compiled(model_class, optimizer)
+    start = [weight.numpy() for weight in alone.trainable_weights]
+    with two_replicas.scope():
+        shared = _compiled(model_class, optimizer)
+    dataset = tf.data.Dataset.from_tensors(IMAGES).repeat(4)
+    batches = iter(two_replicas.experimental_distribute_dataset(dataset))
+
+    @tf.function
+    def step(batches):
+        two_replicas.run(shared.train_step, args=(next(batches),))
+
+    for _ in range(4):
+        step(batches)
+    _trained(alone, 4)
+    moved = [np.abs(a - b).max() for a, b in zip(start, alone.trainable_weights, strict=True)]
+    assert max(moved) > 0.01
+    assert _difference(alone, shared) < 1e-6
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_keras_file_round_trip_is_exact(model_class, tmp_path):
+    model = _compiled(model_class)
+    _trained(model, 2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    assert _difference(model, loaded) == 0.0
+    for name, value in model(IMAGES).items():
+        np.testing.assert_array_equal(loaded(IMAGES)[name], value)
+    # The optimizer's state came along: both go on alike.
+    _trained(model, 2)
+    _trained(loaded, 2)
+    assert int(loaded.optimizer.iterations) == 4
+    assert _difference(model, loaded) < 1e-6  # another graph may add up in another order
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_weights_round_trip_is_exact(model_class, tmp_path):
+    model, other = _compiled(model_class), model_class(seed=1)
+    assert _difference(model, other) > 0.01
+    model.save_weights(tmp_path / "model.weights.h5")
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert _difference(model, other) == 0.0
+
+
+def test_configuration_of_every_argument_survives():
+    arguments = {
+        "image_size": 64,
+        "num_parts": 4,
+        "appearance_dim": 3,
+        "occurrence": "categorical",
+        "hard_occurrence": True,
+        "occurrence_prior": 0.2,
+        "occurrence_weight": 3.0,
+        "appearance_weight": 0.5,
+        "weighted_reconstruction": False,
+        "temperature": 0.8,
+        "temperature_rate": 1e-4,
+        "temperature_interval": 10,
+        "temperature_floor": 0.2,
+        "seed": 9,
+    }
+    config = PatchVAE(**arguments).get_config()
+    assert {name: config[name] for name in arguments} == arguments
+    assert PatchVAE.from_config(config).get_config() == config
+
+
+@pytest.mark.parametrize("model_class", MODELS)
+def test_bfloat16_trains_with_float32_losses(model_class, tmp_path):
+    model = _compiled(model_class, dtype="mixed_bfloat16")
+    assert model.backbone.get_layer("conv2a_conv").compute_dtype == "bfloat16"
+    assert keras.config.dtype_policy().name == "float32"
+    assert all(weight.dtype == "float32" for weight in model.trainable_weights)
+    step = tf.constant(0, tf.int64)
+    terms = model.loss_terms(tf.constant(IMAGES), step)
+    assert all(value.dtype == tf.float32 for value in terms.values())
+    exact = _compiled(model_class).loss_terms(tf.constant(IMAGES), step)
+    np.testing.assert_allclose(terms["loss"], exact["loss"], rtol=0.02)
+    first = float(np.mean(terms["loss"]))
+    _trained(model, 15)
+    assert np.mean(model.loss_terms(tf.constant(IMAGES), step)["loss"]) != first
+    model.reset_metrics()
+    assert _trained(model, 1)["loss"] < 0.8 * first
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.backbone.get_layer("conv2a_conv").compute_dtype == "bfloat16"

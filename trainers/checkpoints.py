@@ -1,0 +1,79 @@
+"""Checkpoints of a run: weights, optimizer and the epoch's running means, at any step."""
+
+import logging
+import pathlib
+
+import tensorflow as tf
+
+from patchvae_tf.errors import RunError
+
+_log = logging.getLogger("patchvae_tf")
+
+
+class Checkpoints:
+    """Saves a model, and restores the newest checkpoint that can be read.
+
+    Noise and the order of images are functions of (seed, step), and the step is the optimizer's
+    counter: so the model with its optimizer and metrics is the whole state of a run.
+
+    Args:
+        folder: where; made when first saved to.
+        model: a built `keras.Model`, compiled.
+        keep: int, how many checkpoints stay.
+    """
+
+    def __init__(self, folder, model, keep=3):
+        self._folder = pathlib.Path(folder)
+        self._model = model
+        self._checkpoint = tf.train.Checkpoint(
+            model=model, metrics=[metric.variables for metric in model.metrics]
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
+        )
+
+    @property
+    def step(self):
+        """int, finished training steps of the model as it is."""
+        return int(self._model.optimizer.iterations.numpy())
+
+    @property
+    def newest(self):
+        """Path (without suffix) of the newest whole checkpoint, or None."""
+        paths = self._newest_first()
+        return paths[0] if paths else None
+
+    def _newest_first(self):
+        # A checkpoint is whole when it has its index, which TensorFlow writes last.
+        paths = [path.with_suffix("") for path in self._folder.glob("step-*.index")]
+        return sorted(paths, key=lambda path: -int(path.name.split("-")[1]))
+
+    def save(self):
+        """Saves the state; returns the path."""
+        return self._manager.save(checkpoint_number=self.step)
+
+    def restore(self):
+        """Restores the newest checkpoint that can be read; returns its step, 0 without any.
+
+        Raises:
+            RunError: there are checkpoints and none can be read.
+        """
+        paths = self._newest_first()
+        for path in paths:
+            try:
+                # Every variable must be found; what else the file holds does not matter.
+                status = self._checkpoint.read(str(path))
+                status.assert_existing_objects_matched()
+            except (tf.errors.OpError, AssertionError, ValueError) as error:
+                reason = str(error).splitlines()[0][:200]
+                _log.warning(
+                    "checkpoint %s cannot be read (%s): trying the one before", path, reason
+                )
+                continue
+            return self.step
+        if paths:
+            raise RunError(
+                f"none of the {len(paths)} checkpoints in {self._folder} can be read. "
+                "Restore them from a copy, or remove the folder to start anew."
+            )
+        return 0

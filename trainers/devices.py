@@ -1,0 +1,77 @@
+"""What the run computes on, and in which precision."""
+
+import contextlib
+import importlib.metadata
+import pathlib
+import platform
+
+import tensorflow as tf
+
+from patchvae_tf.errors import InputError
+
+
+def strategy():
+    """The default strategy on one device, `MirroredStrategy` on several."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def check_batch(batch_size, replicas):
+    """Raises InputError unless the global batch can be shared out evenly."""
+    if batch_size % replicas:
+        larger = -(-batch_size // replicas) * replicas
+        raise InputError(
+            f"--batch_size must be a multiple of the {replicas} devices it is shared out to. "
+            f"Received: {batch_size}. Use e.g. {larger}."
+        )
+
+
+def multiplies_bfloat16():
+    """Whether the GPUs (all of them), or else the processor, multiply bfloat16 natively."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        capabilities = [
+            tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+            for gpu in gpus
+        ]
+        return min(capabilities) >= (8, 0)
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def dtype_policy(precision):
+    """The Keras dtype policy for `--precision`."""
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+
+
+def description():
+    """One line for records: the devices that compute."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = [
+            tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus
+        ]
+        return ", ".join(names)
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    if models:
+        return f"{models[0]}, {len(models)} cores"
+    return platform.processor() or platform.machine()
+
+
+def versions():
+    """Versions of the packages that a result depends on."""
+    packages = ("patchvae-tf", "tensorflow", "keras", "numpy")
+    return {name: _version(name) for name in packages}
+
+
+def _version(package):
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return "not installed as a package"

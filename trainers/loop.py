@@ -1,0 +1,217 @@
+"""The training loop: steps, progress, validation, checkpoints, and a stop that loses nothing."""
+
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import tensorflow as tf
+import tqdm
+
+from patchvae_tf.errors import RunError
+
+# How the bar names a term; the rest keep their own name.
+_SHORT = {
+    "reconstruction": "rec",
+    "kl_occurrence": "KL occ",
+    "kl_appearance": "KL app",
+    "kl": "KL",
+    "occurrence_rate": "occurring",
+    "temperature": "temp",
+}
+_SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What the loop needs to know.
+
+    Attributes:
+        model: a compiled `UnsupervisedModel`, made under `strategy`.
+        strategy: a `tf.distribute.Strategy`.
+        training_batches: function start_step -> tf.data.Dataset of global batches, to the end.
+        validation_batches: tf.data.Dataset, or None.
+        steps_per_epoch: int.
+        epochs: int.
+        batch_size: int, images in a global batch.
+        checkpoint_seconds: float, between two checkpoints inside an epoch.
+        on_epoch: function (epoch, step, record) called after each epoch's record is written.
+    """
+
+    model: tf.keras.Model
+    strategy: tf.distribute.Strategy
+    training_batches: Callable
+    validation_batches: tf.data.Dataset | None
+    steps_per_epoch: int
+    epochs: int
+    batch_size: int
+    checkpoint_seconds: float
+    on_epoch: Callable
+
+
+def train(job, checkpoints, run_folder, writer, stop_request):
+    """Trains from the newest checkpoint to the last epoch.
+
+    Args:
+        job: Job.
+        checkpoints: Checkpoints of `job.model`.
+        run_folder: RunFolder that takes `metrics.jsonl`.
+        writer: a `tf.summary` writer for the curves.
+        stop_request: StopRequest; once it is requested the state is saved and the loop left.
+
+    Returns:
+        bool, whether training is complete; False after a stop request.
+
+    Raises:
+        RunError: a loss term is not finite, or no checkpoint can be read.
+    """
+    step = checkpoints.restore()
+    run_folder.drop_metrics_after(step)
+    total_steps = job.epochs * job.steps_per_epoch
+    if step == 0:
+        checkpoints.save()  # Something to go back to, and a full disk shows at once.
+    else:
+        print(f"resuming after step {step} of {total_steps}")
+
+    train_step, evaluate_batch = _compiled_steps(job)
+    batches = iter(job.strategy.experimental_distribute_dataset(job.training_batches(step)))
+    epoch_clock, save_clock = _Clock(), _Clock()
+    epoch_start = step
+    before = None  # the terms of the step before, perhaps still being computed
+    with _progress_bar(job, step) as bar, writer.as_default(), stop_request.deferred():
+        while step < total_steps:
+            bar.set_description(f"epoch {step // job.steps_per_epoch + 1}/{job.epochs}", False)
+            current = train_step(batches)
+            # Read one step late, so that the device never waits for the host.
+            if before is not None:
+                _show(_checked(before, step, checkpoints), step, bar)
+            step, before = step + 1, current
+            bar.update(job.batch_size)
+
+            epoch_ends = step % job.steps_per_epoch == 0
+            save_is_due = save_clock.seconds >= job.checkpoint_seconds
+            if not (epoch_ends or save_is_due or stop_request.requested):
+                continue
+            terms = _checked(current, step, checkpoints)
+            if epoch_ends:
+                rate = (step - epoch_start) * job.batch_size / epoch_clock.seconds
+                _finish_epoch(job, step, terms, rate, evaluate_batch, run_folder)
+                before, epoch_start = None, step
+            checkpoints.save()
+            save_clock.restart()
+            if stop_request.requested and step < total_steps:
+                return False
+            if epoch_ends:
+                epoch_clock.restart()
+    return True
+
+
+def terms_line(terms):
+    """The loss terms as people read them, in one line."""
+    parts = []
+    for name, value in terms.items():
+        shown = f"{100 * value:.1f}%" if name.endswith("rate") else f"{value:.4g}"
+        parts.append(f"{_SHORT.get(name, name)} {shown}")
+    return ", ".join(parts)
+
+
+class _Clock:
+    def __init__(self):
+        self.restart()
+
+    def restart(self):
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self._start
+
+
+def _compiled_steps(job):
+    """Returns (training step on an iterator, summed loss terms of a batch), each one graph."""
+
+    @tf.function
+    def train_step(batches):
+        terms = job.strategy.run(job.model.train_step, args=(next(batches),))
+        return {
+            name: job.strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()
+        }
+
+    @tf.function(reduce_retracing=True)
+    def evaluate_batch(images):
+        images = tf.image.convert_image_dtype(images, tf.float32)
+        terms = job.model.loss_terms(images, job.model.optimizer.iterations)
+        count = tf.cast(tf.shape(images)[0], tf.float32)
+        return count, {name: tf.reduce_mean(value) * count for name, value in terms.items()}
+
+    return train_step, evaluate_batch
+
+
+def _progress_bar(job, step):
+    terminal = sys.stderr.isatty()
+    return tqdm.tqdm(
+        initial=step * job.batch_size,
+        total=job.epochs * job.steps_per_epoch * job.batch_size,
+        unit=" images",
+        bar_format="{desc} {percentage:3.0f}%|{bar:12}| {rate_noinv_fmt}, {remaining} left{postfix}",
+        dynamic_ncols=True,
+        smoothing=0.1,
+        # A line every half minute is enough for a log file.
+        mininterval=0.3 if terminal else 30,
+        leave=False,
+    )
+
+
+def _checked(terms, step, checkpoints):
+    """Returns the terms after `step` as floats; raises RunError unless all are finite."""
+    values = {name: float(value) for name, value in terms.items()}
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if not bad:
+        return values
+    name = next((name for name in bad if name != "loss"), "loss")  # the cause, not the sum
+    raise RunError(
+        f"the loss is not finite after step {step}: {name} is {values[name]}. The last good "
+        f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32."
+    )
+
+
+def _show(terms, step, bar):
+    bar.set_postfix_str(terms_line(terms), refresh=False)
+    if step % _SCALARS_EVERY == 0:
+        _write_scalars("train", terms, step)
+
+
+def _finish_epoch(job, step, terms, images_per_second, evaluate_batch, run_folder):
+    """Validates, writes the epoch's record, and starts the running means anew."""
+    epoch = step // job.steps_per_epoch
+    record = {
+        "epoch": epoch,
+        "step": step,
+        "images_per_second": round(images_per_second, 1),
+        **terms,
+    }
+    _write_scalars("train", terms, step)
+    if job.validation_batches is not None:
+        validation = _evaluated(evaluate_batch, job.validation_batches)
+        record.update({f"val_{name}": value for name, value in validation.items()})
+        _write_scalars("validation", validation, step)
+    job.model.reset_metrics()
+    run_folder.append_metrics(record)
+    job.on_epoch(epoch, step, record)
+
+
+def _evaluated(evaluate_batch, batches):
+    """Mean of each loss term over all images of `batches`, nothing sampled."""
+    total, sums = 0.0, {}
+    for images in batches:
+        count, terms = evaluate_batch(images)
+        total += float(count)
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + float(value)
+    return {name: value / total for name, value in sums.items()}
+
+
+def _write_scalars(group, terms, step):
+    for name, value in terms.items():
+        tf.summary.scalar(f"{group}/{name}", value, step=step)

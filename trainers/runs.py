@@ -1,0 +1,125 @@
+"""The folder of a run: its settings, its lock and its record. Every file is whole or not there."""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import tempfile
+
+from patchvae_tf.errors import InputError
+
+
+@contextlib.contextmanager
+def replaced_when_whole(path):
+    """Yields a temporary path beside `path`, which takes `path`'s place if all goes well."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, values):
+    """Writes `values` to `path` as JSON, whole or not at all."""
+    with replaced_when_whole(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+class RunFolder:
+    """A run's folder, locked while the object lives.
+
+    Attributes:
+        path: pathlib.Path of the folder.
+
+    Args:
+        path: where; made if it is not there.
+
+    Raises:
+        InputError: the folder cannot be written, or another process runs in it.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path).expanduser()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+            self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held for the run's life)
+        except OSError as error:
+            raise InputError(
+                f"--run_dir {self.path} cannot be written: {error.strerror}. "
+                "Choose another --run_dir."
+            ) from error
+        try:
+            # The system drops the lock with the process, however that ends.
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"another process runs in {self.path}. Wait for it, or choose another --run_dir."
+            ) from error
+
+    @property
+    def result(self):
+        """The content of `result.json`, or None: the run has not finished."""
+        return self._read("result.json")
+
+    def claim(self, name, values):
+        """Writes `name` (a JSON file), or checks that it holds the same `values` already.
+
+        Raises:
+            InputError: the folder belongs to another configuration; the differences are named.
+        """
+        known = self._read(name)
+        if known is None:
+            write_json(self.path / name, values)
+            return
+        differences = [
+            f"{key} is {known.get(key)!r} there and {values.get(key)!r} now"
+            for key in {**known, **values}
+            if known.get(key) != json.loads(json.dumps(values.get(key)))
+        ]
+        if differences:
+            raise InputError(
+                f"{self.path} holds a run with another configuration: {'; '.join(differences)}. "
+                "Use the same settings to go on with it, or choose another --run_dir."
+            )
+
+    @property
+    def last_metrics(self):
+        """The last line of `metrics.jsonl`, a dict."""
+        return json.loads((self.path / "metrics.jsonl").read_text().splitlines()[-1])
+
+    def append_metrics(self, record):
+        """Adds a line to `metrics.jsonl`."""
+        with open(self.path / "metrics.jsonl", "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def drop_metrics_after(self, step):
+        """Takes back the lines of `metrics.jsonl` that a resumed run writes again.
+
+        A line that a kill left half-written goes too.
+        """
+        path = self.path / "metrics.jsonl"
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+        with replaced_when_whole(path) as temporary:
+            temporary.write_text("".join(kept))
+
+    def _read(self, name):
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise InputError(
+                f"{path} cannot be read ({error}). Mend or remove it, or choose another --run_dir."
+            ) from error

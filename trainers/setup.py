@@ -1,0 +1,116 @@
+"""From settings to what is trained, and on what: the model and the images."""
+
+import dataclasses
+import inspect
+import zlib
+
+import keras
+import numpy as np
+
+import patchvae_tf
+from patchvae_tf import datasets
+
+MODELS = {"patchvae": patchvae_tf.PatchVAE, "beta_vae": patchvae_tf.BetaVAE}
+
+_LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
+_NUM_PICTURED = 8
+
+
+def build_model(config, dtype_policy, strategy):
+    """Returns the untrained model of the settings, compiled, its variables under `strategy`."""
+    model_class = MODELS[config.model]
+    # A model's arguments have the names of the settings.
+    arguments = inspect.signature(model_class.__init__).parameters
+    settings = {name: value for name, value in config.to_json().items() if name in arguments}
+    keras.utils.set_random_seed(config.seed)  # the first weights
+    with strategy.scope():
+        model = model_class(**settings, dtype=dtype_policy)
+        model.compile(
+            optimizer=keras.optimizers.Adam(
+                config.learning_rate, beta_1=config.adam_beta_1, beta_2=config.adam_beta_2
+            )
+        )
+    return model
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """The images of a run.
+
+    Attributes:
+        config: UnsupervisedConfig.
+        training, validation: uint8 [n, size, size, 3]; validation may be empty.
+        steps_per_epoch: int.
+        description: dict for `data.json`; two data sets that differ have different ones.
+    """
+
+    config: object
+    training: np.ndarray
+    validation: np.ndarray
+    steps_per_epoch: int
+    description: dict
+
+    def training_batches(self, start_step):
+        """Batches from a step to the end of training; order and flips depend on the step alone."""
+        return datasets.training_batches(
+            self.training,
+            batch_size=self.config.batch_size,
+            seed=self.config.seed,
+            flip=self.config.horizontal_flip,
+            start_step=start_step,
+            total_steps=self.config.epochs * self.steps_per_epoch,
+        )
+
+    @property
+    def validation_batches(self):
+        """The validation images in order, or None."""
+        if not len(self.validation):
+            return None
+        return datasets.evaluation_batches(self.validation, batch_size=self.config.batch_size)
+
+    @property
+    def pictured(self):
+        """A few images, the same at each epoch; unseen in training where there are such."""
+        source = self.validation if len(self.validation) else self.training
+        return source[:_NUM_PICTURED]
+
+
+def load_images(config):
+    """Reads the training images of the settings and holds out the validation part.
+
+    Raises:
+        InputError: the data is not there, cannot be read, or is less than a batch.
+    """
+    everything = datasets.load(
+        config.dataset,
+        "train",
+        image_size=config.image_size,
+        data_dir=config.data_dir,
+        seed=config.seed,
+        progress=True,
+    )
+    held_out = config.validation_examples
+    if held_out is None:
+        held_out = min(_LARGEST_VALIDATION, len(everything) // 20)
+    training, validation = everything.images, everything.images[:0]
+    if held_out:
+        parts = datasets.split_validation(everything, held_out, config.seed)
+        training, validation = (part.images for part in parts)
+    return Images(
+        config=config,
+        training=training,
+        validation=validation,
+        steps_per_epoch=datasets.steps_per_epoch(len(training), config.batch_size),
+        description={
+            "training_images": len(training),
+            "validation_images": len(validation),
+            "skipped": list(everything.skipped),
+            "checksum": _checksum(everything.images),
+        },
+    )
+
+
+def _checksum(images):
+    """A number that changes when the images do: the CRC-32 of up to 1000 of them, spread out."""
+    step = -(-len(images) // 1000)
+    return zlib.crc32(np.ascontiguousarray(images[::step]))

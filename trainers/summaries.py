@@ -1,0 +1,45 @@
+"""What a run shows while it trains: TensorBoard curves, and pictures there and as PNG."""
+
+import tensorflow as tf
+
+from patchvae_tf import visualization
+from trainers import runs
+
+
+def writer(run_dir):
+    """A `tf.summary` writer into the run's folder."""
+    return tf.summary.create_file_writer(str(run_dir / "tensorboard"))
+
+
+class Pictures:
+    """Writes reconstructions and occurrence maps of some images.
+
+    Args:
+        model: an `UnsupervisedModel`.
+        images: uint8 [n, H, W, 3].
+        run_dir: pathlib.Path; PNG files go into its `pictures/`.
+    """
+
+    def __init__(self, model, images, run_dir):
+        self._images = tf.image.convert_image_dtype(images, tf.float32)
+        self._call = tf.function(lambda images: model(images))
+        self._folder = run_dir / "pictures"
+
+    def write(self, epoch, step, record):
+        """Draws the model as it is; the newest PNG replaces the one before."""
+        del epoch, record
+        outputs = self._call(self._images)
+        pictures = {
+            "reconstructions": visualization.reconstruction_grid(
+                self._images, outputs["reconstruction"]
+            )
+        }
+        if "occurrence" in outputs:
+            pictures["occurrence"] = visualization.occurrence_grid(
+                self._images, outputs["occurrence"]
+            )
+        self._folder.mkdir(exist_ok=True)
+        for name, picture in pictures.items():
+            tf.summary.image(name, picture[tf.newaxis], step=step)
+            with runs.replaced_when_whole(self._folder / f"{name}.png") as temporary:
+                temporary.write_bytes(tf.io.encode_png(picture).numpy())

@@ -1,0 +1,133 @@
+"""Learns image features without labels: PatchVAE (default) or β-VAE."""
+
+import hashlib
+import json
+import pathlib
+
+from absl import flags
+
+from patchvae_tf.config import UnsupervisedConfig
+from trainers import console, runs
+from trainers import flags as config_flags
+
+USAGE = """\
+Learns image features without labels, from images alone.
+
+  python -m trainers.unsupervised                          on generated images, minutes
+  python -m trainers.unsupervised --dataset=FOLDER --image_size=64
+  python -m trainers.unsupervised --dataset=cifar100 --data_dir=TFDS_FOLDER
+
+Stop with Ctrl-C at any time: the same command goes on where it stopped.
+Look at a run: tensorboard --logdir=RUN_DIR, and RUN_DIR/pictures.
+"""
+
+
+def main(stop_request):
+    """Reads the flags, then trains."""
+    config = config_flags.read(UnsupervisedConfig).resolved()
+    run_dir = pathlib.Path(flags.FLAGS.run_dir or default_run_dir(config))
+    train(config, run_dir, stop_request, checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes)
+
+
+def default_run_dir(config):
+    """A folder for these settings: the same command comes back to it, another gets its own."""
+    settings = json.dumps(config.to_json(), sort_keys=True).encode()
+    name = pathlib.PurePath(config.dataset.split(":")[0]).stem or "images"
+    digest = hashlib.sha256(settings).hexdigest()[:6]
+    return f"runs/{name}-{config.image_size}-{config.model}-{digest}"
+
+
+def train(config, run_dir, stop_request, checkpoint_seconds):
+    """Trains, or goes on training, in `run_dir`.
+
+    Args:
+        config: UnsupervisedConfig, resolved.
+        run_dir: pathlib.Path.
+        stop_request: console.StopRequest.
+        checkpoint_seconds: float, between two checkpoints inside an epoch.
+
+    Raises:
+        InputError: bad settings, data or folder.
+        RunError: training cannot go on.
+        console.Stop: stopped on request, all saved.
+    """
+    run_folder = runs.RunFolder(run_dir)
+    run_folder.claim("config.json", config.to_json())
+    if run_folder.result is not None:
+        print(f"{run_dir} is finished: {_summary(run_folder.result)}")
+        return
+    print(f"{config.model} on {config.dataset}, in {run_dir}")
+
+    # TensorFlow takes seconds to import: not before the settings are known to be right.
+    from trainers import checkpoints, devices, loop, setup, summaries
+
+    strategy = devices.strategy()
+    devices.check_batch(config.batch_size, strategy.num_replicas_in_sync)
+    policy = devices.dtype_policy(config.precision)
+    images = setup.load_images(config)
+    run_folder.claim("data.json", images.description)
+    model = setup.build_model(config, policy, strategy)
+    print(
+        f"{len(images.training):,} training and {len(images.validation):,} validation images; "
+        f"{model.count_params():,} weights; {policy} on {devices.description()}"
+    )
+
+    pictures = summaries.Pictures(model, images.pictured, run_dir)
+    job = loop.Job(
+        model=model,
+        strategy=strategy,
+        training_batches=images.training_batches,
+        validation_batches=images.validation_batches,
+        steps_per_epoch=images.steps_per_epoch,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        checkpoint_seconds=checkpoint_seconds,
+        on_epoch=pictures.write,
+    )
+    with strategy.scope():
+        saved = checkpoints.Checkpoints(run_dir / "checkpoints", model)
+        complete = loop.train(job, saved, run_folder, summaries.writer(run_dir), stop_request)
+    if not complete:
+        raise console.Stop(
+            128 + stop_request.requested,
+            f"stopped by {stop_request.requested.name} after step {saved.step}, all saved: "
+            "the same command goes on from here.",
+        )
+    with runs.replaced_when_whole(run_dir / "model.keras") as temporary:
+        model.save(temporary)
+    result = {
+        **run_folder.last_metrics,
+        "parameters": int(sum(weight.shape.num_elements() for weight in model.trainable_weights)),
+        "dtype_policy": policy,
+        "device": devices.description(),
+        "versions": devices.versions(),
+    }
+    runs.write_json(run_dir / "result.json", result)
+    print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
+
+
+def _summary(result):
+    shown = [f"{name} {result[name]:.4g}" for name in ("val_loss", "loss") if name in result]
+    return f"{result['epoch']} epochs, {result['step']} steps, {', '.join(shown)}"
+
+
+def run():
+    """The command."""
+    config_flags.define(UnsupervisedConfig)
+    flags.DEFINE_string(
+        "run_dir", None, "folder of the run (default: runs/, a name made from the settings)"
+    )
+    flags.DEFINE_float(
+        "checkpoint_minutes",
+        10.0,
+        "minutes between two checkpoints inside an epoch",
+        lower_bound=0.0,
+    )
+    parser = config_flags.parser(
+        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes"]}
+    )
+    console.run(main, parser)
+
+
+if __name__ == "__main__":
+    run()
