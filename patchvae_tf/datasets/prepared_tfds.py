@@ -1,6 +1,7 @@
 """TFDS data sets that are prepared on this machine; nothing here downloads."""
 
 import difflib
+import os
 import pathlib
 import re
 
@@ -15,7 +16,9 @@ from patchvae_tf.errors import InputError
 def is_tfds_name(dataset, data_dir):
     """Whether the name part of `name/config:version` is known to TFDS or lies in `data_dir`."""
     name = _bare_name(dataset)
-    return bool(name) and (name in _registered_names() or (_data_dir(data_dir) / name).is_dir())
+    return name.isidentifier() and (
+        name in _registered_names() or (_data_dir(data_dir) / name).is_dir()
+    )
 
 
 def load_tfds(dataset, split, *, image_size, data_dir, progress):
@@ -52,6 +55,13 @@ def load_tfds(dataset, split, *, image_size, data_dir, progress):
         raise InputError(
             f"{dataset!r} has no split {split!r}: it has {', '.join(sorted(splits))}."
         ) from error
+    # Checked here, because a reader that skips errors would try a file that is not there forever.
+    for record_file in splits[split].file_instructions:
+        if not os.access(record_file.filename, os.R_OK):
+            raise InputError(
+                f"{record_file.filename!r} of {dataset!r} is missing or not readable: copy it "
+                "there, or prepare the data set again."
+            )
     features = dict(builder.info.features.items())
     image_key = _first_feature(features, "image", tfds.features.Image)
     if image_key is None or features[image_key].np_dtype not in (np.uint8, np.uint16):
@@ -64,7 +74,8 @@ def load_tfds(dataset, split, *, image_size, data_dir, progress):
         split,
         shuffle_files=False,
         decoders={image_key: tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(try_autocache=False),
+        # Too few records are reported by decode_examples; the assertion would fail there forever.
+        read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
     ).map(lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL)))
     return decoding.decode_examples(
         examples,

@@ -103,12 +103,22 @@ def test_what_is_not_there_raises_offline(load, name, split, message):
     assert "\n" not in str(error.value)
 
 
-def test_truncated_records_raise(load, data_dir):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("truncated", "of 4 images cannot be read"),
+        ("missing", r"00000-of-00001' of 'tiny_things' is missing or not readable"),
+    ],
+)
+def test_damaged_records_raise(load, data_dir, damage, message):
     (record,) = (data_dir / "tiny_things" / "1.2.0").glob("*validation*")
     whole = record.read_bytes()
     try:
-        record.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(InputError, match="of 4 images cannot be read"):
+        if damage == "truncated":
+            record.write_bytes(whole[: len(whole) // 2])
+        else:
+            record.unlink()
+        with pytest.raises(InputError, match=message):
             load("tiny_things", "validation")
     finally:
         record.write_bytes(whole)
