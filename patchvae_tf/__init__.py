@@ -9,10 +9,11 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BetaVAE": "patchvae_tf.models",
     "InputError": "patchvae_tf.errors",
+    "RunError": "patchvae_tf.errors",
     "PatchVAE": "patchvae_tf.models",
 }
 
-__all__ = ["BetaVAE", "InputError", "PatchVAE", "__version__"]
+__all__ = ["BetaVAE", "InputError", "PatchVAE", "RunError", "__version__"]
 
 
 def __getattr__(name):

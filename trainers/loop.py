@@ -72,10 +72,10 @@ def train(job, checkpoints, run_folder, writer, stop_request):
     if step == 0:
         checkpoints.save()  # Something to go back to, and a full disk shows at once.
     else:
-        print(f"resuming after step {step} of {total_steps}")
+        print(f"resuming after step {step} of {total_steps}", flush=True)
 
     train_step, evaluate_batch = _compiled_steps(job)
-    batches = iter(job.strategy.experimental_distribute_dataset(job.training_batches(step)))
+    batches = iter(_distributed(job.training_batches(step), job.strategy))
     epoch_clock, save_clock = _Clock(), _Clock()
     epoch_start = step
     before = None  # the terms of the step before, perhaps still being computed
@@ -148,13 +148,22 @@ def _compiled_steps(job):
     return train_step, evaluate_batch
 
 
+def _distributed(dataset, strategy):
+    """Shares each global batch out to the replicas, in order."""
+    options = tf.data.Options()
+    # There is one worker: sharding by worker would change nothing, and copy every image.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return strategy.experimental_distribute_dataset(dataset.with_options(options))
+
+
 def _progress_bar(job, step):
     terminal = sys.stderr.isatty()
     return tqdm.tqdm(
         initial=step * job.batch_size,
         total=job.epochs * job.steps_per_epoch * job.batch_size,
         unit=" images",
-        bar_format="{desc} {percentage:3.0f}%|{bar:12}| {rate_noinv_fmt}, {remaining} left{postfix}",
+        bar_format="{desc} {percentage:3.0f}%|{bar:12}| {rate_noinv_fmt}, "
+        "{remaining} left{postfix}",
         dynamic_ncols=True,
         smoothing=0.1,
         # A line every half minute is enough for a log file.

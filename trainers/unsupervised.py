@@ -56,13 +56,14 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
     if run_folder.result is not None:
         print(f"{run_dir} is finished: {_summary(run_folder.result)}")
         return
-    print(f"{config.model} on {config.dataset}, in {run_dir}")
+    print(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     from trainers import checkpoints, devices, loop, setup, summaries
 
     strategy = devices.strategy()
-    devices.check_batch(config.batch_size, strategy.num_replicas_in_sync)
+    replicas = strategy.num_replicas_in_sync
+    devices.check_batch(config.batch_size, replicas)
     policy = devices.dtype_policy(config.precision)
     images = setup.load_images(config)
     run_folder.claim("data.json", images.description)
@@ -70,6 +71,8 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
     print(
         f"{len(images.training):,} training and {len(images.validation):,} validation images; "
         f"{model.count_params():,} weights; {policy} on {devices.description()}"
+        + (f", {replicas} devices" if replicas > 1 else ""),
+        flush=True,
     )
 
     pictures = summaries.Pictures(model, images.pictured, run_dir)

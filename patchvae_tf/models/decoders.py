@@ -33,7 +33,7 @@ def _pyramid(x):
 
 
 def patch_decoder(channels, name="decoder"):
-    """PatchVAE's decoder: latent map [batch, h, w, channels] -> images [batch, 8h, 8w, 3] in [0, 1].
+    """PatchVAE's decoder: latent map [batch, h, w, channels] -> [batch, 8h, 8w, 3] in [0, 1].
 
     Args:
         channels: int, num_parts * appearance_dim.

@@ -1,0 +1,46 @@
+# Sets up its own virtual environment on first use: no target needs one to be there.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help train test test-all lint format benchmark clean
+
+help: ## Shows this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+train: $(VENV)/.installed ## Trains with no settings but ARGS="--flag=value ...", by default on generated images
+	$(BIN)/python -m trainers.unsupervised $(ARGS)
+
+test: $(VENV)/.installed-dev ## Lints, then runs the tests that take minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-all: $(VENV)/.installed-dev ## Runs every test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Checks style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev ## Mends style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: $(VENV)/.installed ## Measures training and feature extraction
+	$(BIN)/python -m benchmarks.throughput $(ARGS)
+
+clean: ## Removes the virtual environment and caches, not your runs
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+
+# A marker is written last, so that an installation that broke off is taken up again.
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@

@@ -1,0 +1,65 @@
+import dataclasses
+import json
+import re
+
+import pytest
+
+from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.errors import InputError
+
+
+def test_defaults_are_the_original_implementation_s():
+    config = UnsupervisedConfig(dataset="cifar100").resolved()
+    assert (config.num_parts, config.appearance_dim) == (16, 6)
+    assert (config.occurrence_weight, config.appearance_weight) == (10.0, 1.0)
+    assert config.weighted_reconstruction
+    assert config.occurrence_prior is None
+    assert (config.temperature, config.temperature_rate) == (1.0, 3e-5)
+    assert (config.temperature_interval, config.temperature_floor) == (1000, 0.1)
+    assert (config.learning_rate, config.adam_beta_1, config.adam_beta_2) == (1e-4, 0.5, 0.999)
+    assert (config.batch_size, config.epochs) == (128, 30)
+
+
+def test_json_round_trip():
+    config = UnsupervisedConfig(num_parts=5, occurrence_prior=0.25, dataset="a/b.npz")
+    assert UnsupervisedConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_unknown_setting_offers_the_nearest():
+    with pytest.raises(InputError, match="'num_part' is no setting .* Did you mean 'num_parts'?"):
+        UnsupervisedConfig.from_json({"num_part": 3})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 30}, "--image_size must be a multiple .* 8. Received: 30. Use e.g. 24 or"),
+        ({"image_size": 0}, "--image_size must be at least 8. Received: 0"),
+        ({"num_parts": 0}, "--num_parts must be at least 1. Received: 0"),
+        ({"appearance_dim": -2}, "--appearance_dim must be at least 1. Received: -2"),
+        ({"latent_dim": 0}, "--latent_dim must be at least 1"),
+        ({"batch_size": 0}, "--batch_size must be at least 1. Received: 0"),
+        ({"epochs": 0}, "--epochs must be at least 1. Received: 0"),
+        ({"seed": -1}, "--seed must be at least 0. Received: -1"),
+        ({"learning_rate": 0.0}, "--learning_rate must be above 0. Received: 0.0"),
+        ({"learning_rate": float("nan")}, "--learning_rate must be a finite number. Received: nan"),
+        ({"occurrence_prior": 0.0}, "--occurrence_prior must be above 0. Received: 0.0"),
+        ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
+        ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
+        ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
+        ({"model": "gan"}, "--model must be one of patchvae, beta_vae. Received: gan"),
+        ({"precision": "half"}, "--precision must be one of auto, float32, mixed_bfloat16"),
+        ({"num_parts": 1}, "--num_parts=1 makes the prior 1 / num_parts = 1"),
+        ({"validation_examples": -1}, "--validation_examples must be at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        UnsupervisedConfig(**settings)
+
+
+def test_every_setting_has_a_group_and_a_text_of_its_own():
+    texts = [field.metadata["description"] for field in dataclasses.fields(UnsupervisedConfig)]
+    assert len(set(texts)) == len(texts)
+    assert all(re.match(r"\S.*[^.]$", text) for text in texts)
+    assert all(field.metadata["group"] for field in dataclasses.fields(UnsupervisedConfig))

@@ -1,0 +1,98 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf import RunError
+from tests.testing_utils import random_images
+from trainers.checkpoints import Checkpoints
+
+
+def _small_model():
+    """A model with an optimizer and a running mean, quick to step."""
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse", metrics=["mae"])
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _step(model):
+    x = random_images(2).reshape(2, -1)[:, :4]
+    model.train_on_batch(x, x[:, :3])
+
+
+def _state(model):
+    variables = [*model.weights, *model.optimizer.variables, *model.metrics_variables]
+    return [np.array(variable) for variable in variables]
+
+
+def _saved_after(steps, folder):
+    """Returns the state saved after each of the steps."""
+    model, states = _small_model(), {}
+    checkpoints = Checkpoints(folder, model)
+    for _ in range(steps):
+        _step(model)
+        checkpoints.save()
+        states[checkpoints.step] = _state(model)
+    return states
+
+
+def _assert_restored(folder, step, states):
+    model = _small_model()
+    _step(model)
+    assert Checkpoints(folder, model).restore() == step
+    for one, other in zip(_state(model), states[step], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_restores_weights_optimizer_and_running_means(tmp_path):
+    states = _saved_after(2, tmp_path)
+    assert len(states[2]) > 8
+    _assert_restored(tmp_path, 2, states)
+
+
+def test_keeps_the_newest_three(tmp_path):
+    _saved_after(5, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.index")) == [
+        f"step-{step}.index" for step in (3, 4, 5)
+    ]
+
+
+def test_nothing_saved_restores_step_0(tmp_path):
+    assert Checkpoints(tmp_path, _small_model()).restore() == 0
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "index"])
+def test_a_corrupt_checkpoint_gives_way_to_the_one_before(tmp_path, damage, caplog):
+    states = _saved_after(3, tmp_path)
+    data = tmp_path / "step-3.data-00000-of-00001"
+    content = data.read_bytes()
+    if damage == "truncate":
+        data.write_bytes(content[: len(content) // 2])
+    elif damage == "flip":
+        middle = len(content) // 2
+        flipped = bytes(byte ^ 0xFF for byte in content[middle : middle + 8])
+        data.write_bytes(content[:middle] + flipped + content[middle + 8 :])
+    elif damage == "remove":
+        data.unlink()
+    else:
+        (tmp_path / "step-3.index").write_bytes(b"no index")
+    _assert_restored(tmp_path, 2, states)
+    assert "step-3 cannot be read" in caplog.text
+    assert "trying the one before" in caplog.text
+
+
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    states = _saved_after(2, tmp_path)
+    (tmp_path / "step-3.data-00000-of-00001").write_bytes(b"half")
+    (tmp_path / "checkpoint").write_text("garbage")
+    _assert_restored(tmp_path, 2, states)
+
+
+def test_no_readable_checkpoint_is_an_error(tmp_path):
+    _saved_after(2, tmp_path)
+    for path in tmp_path.glob("*.data*"):
+        path.write_bytes(b"")
+    with pytest.raises(RunError, match="none of the 2 checkpoints in .* can be read"):
+        Checkpoints(tmp_path, _small_model()).restore()
+    assert tf.train.latest_checkpoint(tmp_path)

@@ -1,0 +1,271 @@
+"""The command as its user meets it: each run is a process of its own."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from tests.testing_utils import random_images
+
+ROOT = pathlib.Path(__file__).parents[2]
+SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr
+SMALL = ("--image_size=16", "--num_parts=4", "--batch_size=8", "--epochs=2", "--learning_rate=1e-3")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """An .npz of 68 small images: 64 to train on, 8 steps an epoch."""
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(path, x_train=(random_images(68, 16) * 255).astype("uint8"))
+    return path
+
+
+def _command(*flags):
+    return [sys.executable, "-m", "trainers.unsupervised", *map(str, flags)]
+
+
+def _run(*flags, **kwargs):
+    return subprocess.run(_command(*flags), cwd=ROOT, capture_output=True, text=True, **kwargs)
+
+
+def _flags(images, run_dir, *more):
+    return (
+        *SMALL,
+        f"--dataset={images}",
+        f"--run_dir={run_dir}",
+        "--validation_examples=4",
+        "--checkpoint_minutes=0",  # a checkpoint after every step
+        *more,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(images, tmp_path_factory):
+    """A run that nothing disturbed: its folder and what it printed."""
+    run_dir = tmp_path_factory.mktemp("runs") / "whole"
+    done = _run(*_flags(images, run_dir))
+    assert done.returncode == 0, done.stderr
+    return run_dir, done
+
+
+def test_leaves_model_record_and_pictures(finished):
+    run_dir, done = finished
+    names = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*")}
+    assert {
+        "config.json",
+        "data.json",
+        "metrics.jsonl",
+        "result.json",
+        "model.keras",
+        "checkpoints/step-16.index",
+        "pictures/reconstructions.png",
+        "pictures/occurrence.png",
+    } <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    config = json.loads((run_dir / "config.json").read_text())
+    assert (config["num_parts"], config["batch_size"], config["epochs"]) == (4, 8, 2)
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 8), (2, 16)]
+    for line in lines:
+        for prefix in ("", "val_"):
+            total = line[f"{prefix}reconstruction"] + 10 * line[f"{prefix}kl_occurrence"]
+            total += line[f"{prefix}kl_appearance"]
+            assert line[f"{prefix}loss"] == pytest.approx(total, rel=1e-4)
+    result = json.loads((run_dir / "result.json").read_text())
+    assert result["step"] == 16
+    assert result["val_loss"] == lines[-1]["val_loss"]
+    assert "64 training and 4 validation images" in done.stdout
+    assert "images/s" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_saved_model_is_the_trained_one(finished, images):
+    run_dir, _ = finished
+    model = keras.models.load_model(run_dir / "model.keras")
+    assert int(model.optimizer.iterations) == 16
+    result = json.loads((run_dir / "result.json").read_text())
+    assert result["parameters"] == sum(np.prod(w.shape) for w in model.trainable_weights)
+    fresh = model.__class__.from_config(model.get_config())
+    assert np.abs(fresh.get_weights()[0] - model.get_weights()[0]).max() > 1e-3
+
+
+def test_a_finished_run_says_so_and_does_nothing(finished, images):
+    run_dir, _ = finished
+    before = (run_dir / "model.keras").stat().st_mtime_ns
+    again = _run(*_flags(images, run_dir))
+    assert again.returncode == 0
+    assert "is finished: 2 epochs, 16 steps" in again.stdout
+    assert (run_dir / "model.keras").stat().st_mtime_ns == before
+
+
+def test_another_configuration_in_the_folder_is_refused(finished, images):
+    run_dir, _ = finished
+    refused = _run(*_flags(images, run_dir, "--num_parts=5"))
+    assert refused.returncode == 1
+    assert "num_parts is 4 there and 5 now" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_other_data_in_the_folder_is_refused(images, tmp_path):
+    # The same path, but not the same images: going on would mix two runs.
+    other = tmp_path / "images.npz"
+    other.write_bytes(images.read_bytes())
+    run_dir = tmp_path / "run"
+    _stopped(signal.SIGINT, other, run_dir)
+    np.savez(other, x_train=(random_images(68, 16, seed=5) * 255).astype("uint8"))
+    refused = _run(*_flags(other, run_dir))
+    assert refused.returncode == 1
+    assert re.search("checksum is .* there and .* now", refused.stderr)
+
+
+def _stopped(number, images, run_dir, after_step=3):
+    """Starts a run and sends it a signal after some steps; returns (exit status, stderr)."""
+    process = subprocess.Popen(
+        _command(*_flags(images, run_dir)),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (run_dir / f"checkpoints/step-{after_step}.index").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+def _assert_same_run(one, other):
+    """Weights, optimizer and record are equal to the last bit."""
+    models = [keras.models.load_model(path / "model.keras") for path in (one, other)]
+    variables = [[*model.weights, *model.optimizer.variables] for model in models]
+    for a, b in zip(*variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    records = [
+        [
+            {name: value for name, value in json.loads(line).items() if "per_second" not in name}
+            for line in (path / "metrics.jsonl").read_text().splitlines()
+        ]
+        for path in (one, other)
+    ]
+    assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_goes_on_to_the_same_weights(number, finished, images, tmp_path):
+    run_dir = tmp_path / "run"
+    code, stderr = _stopped(number, images, run_dir)
+    assert not (run_dir / "result.json").exists()
+    if number == signal.SIGKILL:
+        assert code == -signal.SIGKILL
+    else:
+        assert code == 128 + number
+        last = stderr.strip().splitlines()[-1]
+        assert re.fullmatch(
+            rf"stopped by {number.name} after step \d+, all saved: "
+            "the same command goes on from here.",
+            last,
+        )
+    resumed = _run(*_flags(images, run_dir))
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming after step" in resumed.stdout
+    _assert_same_run(run_dir, finished[0])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
+    # A step so large that the weights overflow.
+    failed = _run(*_flags(images, tmp_path / "run", "--learning_rate=1e18"))
+    assert failed.returncode == 1
+    last = failed.stderr.strip().splitlines()[-1]
+    assert re.match(
+        r"error: the loss is not finite after step \d+: \w+ is (nan|inf)\. "
+        r"The last good checkpoint is .*/checkpoints/step-\d+\.",
+        last,
+    )
+    assert "Traceback" not in failed.stderr
+    step, good = (int(found) for found in re.findall(r"step[- ](\d+)", last))
+    assert good == step - 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--num_parts=0",), "--num_parts must be at least 1. Received: 0"),
+        (("--image_size=30",), "--image_size must be a multiple of the backbone's stride, 8"),
+        (("--occurrence_prior=1.5",), "--occurrence_prior must be below 1. Received: 1.5"),
+        (("--num_prts=3",), "Unknown command line flag 'num_prts'"),
+        (("cifar100",), "Unexpected argument 'cifar100'"),
+        (("--model=gan",), "--model"),
+        (("--run_dir=/proc/run",), "cannot be written"),
+    ],
+)
+def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message):
+    failed = _run(*flags, env=SHOW_IMPORTS)
+    assert failed.returncode == 1
+    assert message in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert "tensorflow" not in failed.stderr
+
+
+def test_wrong_data_gets_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    np.savez(tmp_path / "wrong.npz", x_test=np.zeros((3, 8, 8, 3), "uint8"))
+    np.savez(tmp_path / "few.npz", x_train=np.zeros((3, 32, 32, 3), "uint8"))
+    run_dir = f"--run_dir={tmp_path / 'run'}"
+    for dataset, message in (
+        (tmp_path / "empty", "empty"),
+        (tmp_path / "wrong.npz", "x_train"),
+        (tmp_path / "few.npz", "batch_size is 128"),
+        ("cifra100", "cifar100"),
+    ):
+        failed = _run(run_dir + f"-{pathlib.Path(dataset).stem}", f"--dataset={dataset}")
+        assert failed.returncode == 1
+        assert message in failed.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in failed.stderr
+
+
+def test_help_shows_every_flag_without_tensorflow():
+    shown = _run("--help", env=SHOW_IMPORTS)
+    assert shown.returncode == 0
+    assert "tensorflow" not in shown.stderr
+    for heading in ("Data:", "Model:", "Loss:", "Training:", "Run:"):
+        assert heading in shown.stdout.splitlines()
+    for flag in ("--dataset", "--num_parts", "--[no]weighted_reconstruction", "--run_dir"):
+        assert re.search(rf"^  {re.escape(flag)}\b", shown.stdout, re.MULTILINE)
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+
+
+def test_two_devices_train_like_one(images, tmp_path):
+    # The trainer itself under MirroredStrategy, on two logical processors.
+    program = (
+        "import sys, tensorflow as tf\n"
+        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "tf.config.set_logical_device_configuration(cpu, two)\n"
+        "from trainers import unsupervised\n"
+        "unsupervised.run()\n"
+    )
+    flags = _flags(images, tmp_path / "run")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 devices" in done.stdout
+    odd = subprocess.run(
+        [sys.executable, "-c", program, *_flags(images, tmp_path / "odd", "--batch_size=7")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert odd.returncode == 1
+    assert "multiple of the 2 devices" in odd.stderr
