@@ -10,10 +10,11 @@ _PUBLIC = {
     "BetaVAE": "patchvae_tf.models",
     "InputError": "patchvae_tf.errors",
     "RunError": "patchvae_tf.errors",
+    "load_model": "patchvae_tf.models",
     "PatchVAE": "patchvae_tf.models",
 }
 
-__all__ = ["BetaVAE", "InputError", "PatchVAE", "RunError", "__version__"]
+__all__ = ["BetaVAE", "InputError", "PatchVAE", "RunError", "__version__", "load_model"]
 
 
 def __getattr__(name):

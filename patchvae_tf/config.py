@@ -4,20 +4,32 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 """
 
 import dataclasses
-import difflib
 import math
 
 from patchvae_tf.errors import InputError
 
 
-def setting(default, group, description, *, minimum=None, above=None, below=None, choices=None):
+def setting(
+    default,
+    group,
+    description,
+    *,
+    by_dataset=None,
+    minimum=None,
+    maximum=None,
+    above=None,
+    below=None,
+    choices=None,
+):
     """A dataclass field that knows its help text and its range.
 
     Args:
         default: the value when nothing is given.
         group: str, the heading in `--help`.
         description: str, with unit.
-        minimum: number, the least allowed value.
+        by_dataset: dict data set -> its own default; the field is then None until
+            `UnsupervisedConfig.resolved` fills it in.
+        minimum, maximum: numbers, the least and the greatest allowed value.
         above, below: numbers that the value must lie above or below.
         choices: allowed values.
     """
@@ -25,16 +37,33 @@ def setting(default, group, description, *, minimum=None, above=None, below=None
         "group": group,
         "description": description,
         "minimum": minimum,
+        "maximum": maximum,
         "above": above,
         "below": below,
         "choices": choices,
     }
+    if by_dataset:
+        defaults = {"": default, **by_dataset}
+        shown = [
+            f"{f'{name}: ' if name else ''}{_shown(value)}" for name, value in defaults.items()
+        ]
+        metadata["description"] += f" (default: {'; '.join(shown)})"
+        metadata["defaults"] = defaults
+        default = None
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def _shown(value):
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 @dataclasses.dataclass(frozen=True)
 class UnsupervisedConfig:
-    """Settings of `python -m trainers.unsupervised`. Defaults: the original implementation's."""
+    """Settings of `python -m trainers.unsupervised`.
+
+    Defaults: the original implementation's; on the generated images `parts`, where a first run is
+    to take minutes, some others.
+    """
 
     dataset: str = setting(
         "parts",
@@ -54,7 +83,12 @@ class UnsupervisedConfig:
         "(default: a twentieth, at most 1000)",
         minimum=0,
     )
-    horizontal_flip: bool = setting(True, "Data", "mirror every other training image at random")
+    horizontal_flip: bool | None = setting(
+        True,
+        "Data",
+        "mirror every other training image at random",
+        by_dataset={"cifar100": False},
+    )
 
     model: str = setting("patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae"))
     num_parts: int = setting(16, "Model", "N, number of parts (patchvae)", minimum=1)
@@ -82,11 +116,19 @@ class UnsupervisedConfig:
         above=0.0,
         below=1.0,
     )
-    occurrence_weight: float = setting(
-        10.0, "Loss", "beta_occ, factor of the occurrence KL in nats (patchvae)", minimum=0.0
+    occurrence_weight: float | None = setting(
+        10.0,
+        "Loss",
+        "beta_occ, factor of the occurrence KL in nats, for patchvae",
+        by_dataset={"parts": 0.1},
+        minimum=0.0,
     )
-    appearance_weight: float = setting(
-        1.0, "Loss", "beta_app, factor of the appearance KL in nats (patchvae)", minimum=0.0
+    appearance_weight: float | None = setting(
+        1.0,
+        "Loss",
+        "beta_app, factor of the appearance KL in nats, for patchvae",
+        by_dataset={"parts": 0.1},
+        minimum=0.0,
     )
     kl_weight: float = setting(
         1.0, "Loss", "beta, factor of the KL in nats (beta_vae)", minimum=0.0
@@ -103,11 +145,13 @@ class UnsupervisedConfig:
     temperature_floor: float = setting(0.1, "Loss", "the least tau (patchvae)", above=0.0)
 
     epochs: int | None = setting(
-        None, "Training", "passes over the images (default: 30; 'parts': 3)", minimum=1
+        30, "Training", "passes over the images", by_dataset={"parts": 1}, minimum=1
     )
-    batch_size: int = setting(128, "Training", "images a step, over all devices", minimum=1)
+    batch_size: int | None = setting(
+        128, "Training", "images a step, over all devices", by_dataset={"parts": 32}, minimum=1
+    )
     learning_rate: float | None = setting(
-        None, "Training", "of Adam, per step (default: 1e-4; 'parts': 1e-3)", above=0.0
+        1e-4, "Training", "of Adam, per step", by_dataset={"parts": 1e-3}, above=0.0
     )
     adam_beta_1: float = setting(
         0.5, "Training", "decay of Adam's first moment, per step", minimum=0.0, below=1.0
@@ -115,7 +159,13 @@ class UnsupervisedConfig:
     adam_beta_2: float = setting(
         0.999, "Training", "decay of Adam's second moment, per step", minimum=0.0, below=1.0
     )
-    seed: int = setting(0, "Training", "of weights, order, augmentation and noise", minimum=0)
+    seed: int = setting(
+        0,
+        "Training",
+        "of weights, order, augmentation and noise",
+        minimum=0,
+        maximum=2**31 - 1,
+    )
     precision: str = setting(
         "auto",
         "Training",
@@ -127,10 +177,20 @@ class UnsupervisedConfig:
         """Raises InputError for the first setting out of its range."""
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
+        if self.occurrence == "categorical" and self.occurrence_prior is not None:
+            raise InputError(
+                "--occurrence_prior is for --occurrence=bernoulli: categorical occurrence always "
+                f"has 1 / num_parts. Received: {self.occurrence_prior}. Leave it out."
+            )
         if self.num_parts == 1 and self.model == "patchvae" and self.occurrence_prior is None:
             raise InputError(
                 "--num_parts=1 makes the prior 1 / num_parts = 1: give --occurrence_prior, "
                 "between 0 and 1."
+            )
+        if self.temperature < self.temperature_floor:
+            raise InputError(
+                "--temperature must not be below --temperature_floor. "
+                f"Received: {self.temperature} and {self.temperature_floor}"
             )
         if self.image_size % 8:
             below = self.image_size // 8 * 8
@@ -141,31 +201,17 @@ class UnsupervisedConfig:
 
     def resolved(self):
         """Returns the settings with the defaults that depend on the data set filled in."""
-        quick = self.dataset == "parts"
-        return dataclasses.replace(
-            self,
-            epochs=self.epochs or (3 if quick else 30),
-            learning_rate=self.learning_rate or (1e-3 if quick else 1e-4),
-        )
+        name = self.dataset.partition(":")[0]  # of a TFDS data set, without its version
+        missing = {
+            field.name: field.metadata["defaults"].get(name, field.metadata["defaults"][""])
+            for field in dataclasses.fields(self)
+            if "defaults" in field.metadata and getattr(self, field.name) is None
+        }
+        return dataclasses.replace(self, **missing)
 
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, values):
-        """Returns the settings from `to_json`'s dict.
-
-        Raises:
-            InputError: a name that is no setting (the nearest one is offered).
-        """
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"{name!r} is no setting of {cls.__name__}.{hint}")
-        return cls(**values)
 
 
 def _check(field, value):
@@ -177,6 +223,8 @@ def _check(field, value):
         wanted = "a finite number"
     elif limits["minimum"] is not None and value < limits["minimum"]:
         wanted = f"at least {limits['minimum']}"
+    elif limits["maximum"] is not None and value > limits["maximum"]:
+        wanted = f"at most {limits['maximum']}"
     elif limits["above"] is not None and value <= limits["above"]:
         wanted = f"above {limits['above']:g}"
     elif limits["below"] is not None and value >= limits["below"]:

@@ -49,8 +49,19 @@ class Checkpoints:
         return sorted(paths, key=lambda path: -int(path.name.split("-")[1]))
 
     def save(self):
-        """Saves the state; returns the path."""
-        return self._manager.save(checkpoint_number=self.step)
+        """Saves the state; returns the path.
+
+        Raises:
+            RunError: it cannot be written; the checkpoints before are as they were.
+        """
+        try:
+            return self._manager.save(checkpoint_number=self.step)
+        except (tf.errors.OpError, OSError) as error:
+            raise RunError(
+                f"the checkpoint of step {self.step} cannot be written to {self._folder} "
+                f"({_first_line(error)}). The last good one is {self.newest}. Make room: "
+                "the same command goes on from there."
+            ) from error
 
     def restore(self):
         """Restores the newest checkpoint that can be read; returns its step, 0 without any.
@@ -77,3 +88,7 @@ class Checkpoints:
                 "Restore them from a copy, or remove the folder to start anew."
             )
         return 0
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

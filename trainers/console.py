@@ -5,38 +5,46 @@ import logging
 import os
 import signal
 import sys
+import time
 
-from absl import app
+from absl import app, flags
 from absl import logging as absl_logging
 
 from patchvae_tf.errors import InputError, RunError
 
+_GO_ON = "the same command goes on"
 
-class Stop(Exception):  # noqa: N818 (nothing went wrong)
-    """Ctrl-C or SIGTERM, with nothing more to save. `code` is the exit status."""
 
-    def __init__(self, code, message):
-        super().__init__(message)
-        self.code = code
+class Stop(BaseException):
+    """Ctrl-C or SIGTERM. Like KeyboardInterrupt no Exception, so that nobody takes it for one."""
+
+    def __init__(self, number, progress):
+        super().__init__(f"stopped by {number.name} {progress}: {_GO_ON} from here.")
+        self.code = 128 + number
 
 
 class StopRequest:
     """Ctrl-C and SIGTERM. Inside `deferred()` they are noted in `requested`; outside they stop.
 
-    A second signal stops at once, even inside.
+    A second signal stops at once, even inside: what was saved before stays good.
     """
 
     def __init__(self):
         self.requested = None
+        self._requested_at = 0.0
         self._deferring = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number, frame):
+        del frame
+        number = signal.Signals(number)
         if self._deferring and self.requested is None:
-            self.requested = signal.Signals(number)
-            return
-        raise Stop(128 + number, f"stopped by {signal.Signals(number).name}")
+            self.requested, self._requested_at = number, time.monotonic()
+            print("\nsaving, then stopping ...", file=sys.stderr, flush=True)
+        # Some programs signal a process and its group too: the same request, not a second one.
+        elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
+            raise Stop(number, "before the next step was done")
 
     @contextlib.contextmanager
     def deferred(self):
@@ -66,8 +74,7 @@ def run(main, flags_parser):
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)
 
-    # Flags have their own one-line errors; a wrong combination must have one too.
     try:
         app.run(guarded, flags_parser=flags_parser)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    except flags.Error as error:
+        sys.exit(f"error: {str(error).splitlines()[-1]} (--help shows all flags)")

@@ -1,11 +1,13 @@
 """The training loop: steps, progress, validation, checkpoints, and a stop that loses nothing."""
 
+import contextlib
 import dataclasses
 import math
 import sys
 import time
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 import tqdm
 
@@ -32,6 +34,7 @@ class Job:
         strategy: a `tf.distribute.Strategy`.
         training_batches: function start_step -> tf.data.Dataset of global batches, to the end.
         validation_batches: tf.data.Dataset, or None.
+        pictured: uint8 [n, H, W, 3], a few images for pictures and checks.
         steps_per_epoch: int.
         epochs: int.
         batch_size: int, images in a global batch.
@@ -43,6 +46,7 @@ class Job:
     strategy: tf.distribute.Strategy
     training_batches: Callable
     validation_batches: tf.data.Dataset | None
+    pictured: np.ndarray
     steps_per_epoch: int
     epochs: int
     batch_size: int
@@ -66,6 +70,11 @@ def train(job, checkpoints, run_folder, writer, stop_request):
     Raises:
         RunError: a loss term is not finite, or no checkpoint can be read.
     """
+    with contextlib.closing(writer), writer.as_default(), stop_request.deferred():
+        return _train(job, checkpoints, run_folder, stop_request)
+
+
+def _train(job, checkpoints, run_folder, stop_request):
     step = checkpoints.restore()
     run_folder.drop_metrics_after(step)
     total_steps = job.epochs * job.steps_per_epoch
@@ -79,7 +88,7 @@ def train(job, checkpoints, run_folder, writer, stop_request):
     epoch_clock, save_clock = _Clock(), _Clock()
     epoch_start = step
     before = None  # the terms of the step before, perhaps still being computed
-    with _progress_bar(job, step) as bar, writer.as_default(), stop_request.deferred():
+    with _progress_bar(job, step) as bar:
         while step < total_steps:
             bar.set_description(f"epoch {step // job.steps_per_epoch + 1}/{job.epochs}", False)
             current = train_step(batches)
@@ -94,9 +103,15 @@ def train(job, checkpoints, run_folder, writer, stop_request):
             if not (epoch_ends or save_is_due or stop_request.requested):
                 continue
             terms = _checked(current, step, checkpoints)
+            # The terms are those before the step's update: what is saved must be good after it.
+            _checked(_evaluated(evaluate_batch, [job.pictured]), step, checkpoints)
             if epoch_ends:
                 rate = (step - epoch_start) * job.batch_size / epoch_clock.seconds
-                _finish_epoch(job, step, terms, rate, evaluate_batch, run_folder)
+                validation = {}
+                if job.validation_batches is not None:
+                    validation = _evaluated(evaluate_batch, job.validation_batches)
+                    _checked(validation, step, checkpoints)
+                _finish_epoch(job, step, rate, terms, validation, run_folder)
                 before, epoch_start = None, step
             checkpoints.save()
             save_clock.restart()
@@ -107,7 +122,7 @@ def train(job, checkpoints, run_folder, writer, stop_request):
     return True
 
 
-def terms_line(terms):
+def _terms_line(terms):
     """The loss terms as people read them, in one line."""
     parts = []
     for name, value in terms.items():
@@ -181,30 +196,33 @@ def _checked(terms, step, checkpoints):
     name = next((name for name in bad if name != "loss"), "loss")  # the cause, not the sum
     raise RunError(
         f"the loss is not finite after step {step}: {name} is {values[name]}. The last good "
-        f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32."
+        f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32, "
+        "in another --run_dir."
     )
 
 
 def _show(terms, step, bar):
-    bar.set_postfix_str(terms_line(terms), refresh=False)
+    bar.set_postfix_str(_terms_line(terms), refresh=False)
     if step % _SCALARS_EVERY == 0:
         _write_scalars("train", terms, step)
 
 
-def _finish_epoch(job, step, terms, images_per_second, evaluate_batch, run_folder):
-    """Validates, writes the epoch's record, and starts the running means anew."""
+def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
+    """Writes the epoch's record and starts the running means anew."""
     epoch = step // job.steps_per_epoch
     record = {
         "epoch": epoch,
         "step": step,
         "images_per_second": round(images_per_second, 1),
         **terms,
+        **{f"val_{name}": value for name, value in validation.items()},
     }
     _write_scalars("train", terms, step)
-    if job.validation_batches is not None:
-        validation = _evaluated(evaluate_batch, job.validation_batches)
-        record.update({f"val_{name}": value for name, value in validation.items()})
-        _write_scalars("validation", validation, step)
+    _write_scalars("validation", validation, step)
+    line = f"epoch {epoch}/{job.epochs}: {images_per_second:.0f} images/s, {_terms_line(terms)}"
+    if validation:
+        line += f"; validation: {_terms_line(validation)}"
+    tqdm.tqdm.write(line)
     job.model.reset_metrics()
     run_folder.append_metrics(record)
     job.on_epoch(epoch, step, record)

@@ -66,25 +66,29 @@ class RunFolder:
         """The content of `result.json`, or None: the run has not finished."""
         return self._read("result.json")
 
-    def claim(self, name, values):
-        """Writes `name` (a JSON file), or checks that it holds the same `values` already.
+    def check(self, name, values, difference):
+        """Checks that a JSON file, if it is there, holds these values.
+
+        Args:
+            name: str, the file's.
+            values: dict that goes through JSON.
+            difference: str, what another content means.
 
         Raises:
-            InputError: the folder belongs to another configuration; the differences are named.
+            InputError: the folder belongs to another run; what differs is named.
         """
         known = self._read(name)
         if known is None:
-            write_json(self.path / name, values)
             return
         differences = [
-            f"{key} is {known.get(key)!r} there and {values.get(key)!r} now"
+            f"{key} is {_short(known.get(key))} there and {_short(values.get(key))} now"
             for key in {**known, **values}
-            if known.get(key) != json.loads(json.dumps(values.get(key)))
+            if known.get(key) != values.get(key)
         ]
         if differences:
             raise InputError(
-                f"{self.path} holds a run with another configuration: {'; '.join(differences)}. "
-                "Use the same settings to go on with it, or choose another --run_dir."
+                f"{self.path} holds a run with {difference}: {'; '.join(differences)}. "
+                "Use the same to go on with it, or choose another --run_dir."
             )
 
     @property
@@ -123,3 +127,8 @@ class RunFolder:
             raise InputError(
                 f"{path} cannot be read ({error}). Mend or remove it, or choose another --run_dir."
             ) from error
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -52,7 +52,8 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
         console.Stop: stopped on request, all saved.
     """
     run_folder = runs.RunFolder(run_dir)
-    run_folder.claim("config.json", config.to_json())
+    run_dir = run_folder.path
+    run_folder.check("config.json", config.to_json(), "other settings")
     if run_folder.result is not None:
         print(f"{run_dir} is finished: {_summary(run_folder.result)}")
         return
@@ -66,11 +67,16 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
     devices.check_batch(config.batch_size, replicas)
     policy = devices.dtype_policy(config.precision)
     images = setup.load_images(config)
-    run_folder.claim("data.json", images.description)
+    facts = {**images.description, "dtype_policy": policy}
+    run_folder.check("data.json", facts, "other images or another precision")
+    # Only now, so that a folder never belongs to settings that could not run.
+    runs.write_json(run_dir / "config.json", config.to_json())
+    runs.write_json(run_dir / "data.json", facts)
     model = setup.build_model(config, policy, strategy)
+    parameters = int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
     print(
         f"{len(images.training):,} training and {len(images.validation):,} validation images; "
-        f"{model.count_params():,} weights; {policy} on {devices.description()}"
+        f"{parameters:,} parameters; {policy} on {devices.description()}"
         + (f", {replicas} devices" if replicas > 1 else ""),
         flush=True,
     )
@@ -81,6 +87,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
         strategy=strategy,
         training_batches=images.training_batches,
         validation_batches=images.validation_batches,
+        pictured=images.pictured,
         steps_per_epoch=images.steps_per_epoch,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -91,16 +98,12 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
         saved = checkpoints.Checkpoints(run_dir / "checkpoints", model)
         complete = loop.train(job, saved, run_folder, summaries.writer(run_dir), stop_request)
     if not complete:
-        raise console.Stop(
-            128 + stop_request.requested,
-            f"stopped by {stop_request.requested.name} after step {saved.step}, all saved: "
-            "the same command goes on from here.",
-        )
+        raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
     with runs.replaced_when_whole(run_dir / "model.keras") as temporary:
         model.save(temporary)
     result = {
         **run_folder.last_metrics,
-        "parameters": int(sum(weight.shape.num_elements() for weight in model.trainable_weights)),
+        "parameters": parameters,
         "dtype_policy": policy,
         "device": devices.description(),
         "versions": devices.versions(),

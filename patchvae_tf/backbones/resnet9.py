@@ -4,8 +4,6 @@ The front of ResNet-18: a 7×7 convolution and a max-pooling, then four basic re
 Total stride 8, 683,072 trainable parameters. Distance from the paper: none known.
 """
 
-import functools
-
 import keras
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
@@ -16,18 +14,20 @@ STRIDE = 8
 # results). Value: the name of the layer that the stage ends with.
 STAGES = {"conv1": "conv1_pool", "conv1-3": "conv3_out", "conv1-5": "conv5_out"}
 
-# Convolutions without bias, started as in ResNet (He et al., 2015, by fan-out).
-_conv = functools.partial(
-    keras.layers.Conv2D,
-    use_bias=False,
-    kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
-)
+
+def _conv(filters, kernel_size, **kwargs):
+    """A convolution without bias, started as in ResNet (He et al., 2015, by fan-out)."""
+    # An initializer of its own for each layer: one that is shared gives all the same numbers.
+    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    return keras.layers.Conv2D(
+        filters, kernel_size, use_bias=False, kernel_initializer=initializer, **kwargs
+    )
 
 
 def _strided_conv(x, filters, kernel_size, padding, name):
     """Stride 2 with the table's symmetric padding; TensorFlow's "same" would pad one side more."""
     x = keras.layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
-    return _conv(filters, kernel_size, strides=2, padding="valid", name=f"{name}_conv")(x)
+    return _conv(filters, kernel_size, strides=2, name=f"{name}_conv")(x)
 
 
 def _basic_block(x, filters, stride, name):

@@ -65,17 +65,24 @@ def load_folder(root, split, *, image_size, progress):
 
 
 def _split_folders(root):
-    names = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."}
+    try:
+        folders = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
+    except OSError as error:
+        raise InputError(
+            f"{str(root)!r} cannot be read ({error.strerror}): mend its permissions."
+        ) from error
+    splits = {name: folders[name] for name in _SPLIT_FOLDERS & folders.keys()}
     # A class may be called "train" as well, among vehicles say.
-    if {"train", "test"} <= names or (names and names <= _SPLIT_FOLDERS):
-        return {name: root / name for name in names & _SPLIT_FOLDERS}
+    visible = {name for name in folders if name[0] != "."}
+    if "train" in splits and (len(splits) > 1 or len(visible) == 1):
+        return splits
     return {"train": root}
 
 
 def _image_files(folder):
     """Paths of the images below `folder`, relative to it and sorted; hidden ones are left out."""
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if name[0] != "."]
         found += [
             pathlib.Path(parent, name).relative_to(folder)

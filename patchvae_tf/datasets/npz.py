@@ -1,6 +1,7 @@
 """NumPy archives: `x_train`, and where there, `y_train`, `x_test` and `y_test`."""
 
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def load_npz(path, split, *, image_size):
                 name: archive[name] for name in (f"x_{split}", f"y_{split}") if name in archive
             }
             names = ", ".join(archive.files)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"{str(path)!r} cannot be read as plain arrays ({error}): write it with numpy.savez."
         ) from error

@@ -8,7 +8,8 @@ import tensorflow as tf
 from patchvae_tf import noise
 
 # exp(s) is kept between these; the bounds of the method.
-_MIN_LOG_VARIANCE = math.log(1e-7)
+_MIN_VARIANCE = 1e-7
+_MIN_LOG_VARIANCE = math.log(_MIN_VARIANCE)
 _MAX_LOG_VARIANCE = math.log(1e7)
 
 
@@ -25,7 +26,8 @@ class AppearancePooling(keras.layers.Layer):
     through the weight q.
 
     Args:
-        epsilon: float, added to the divisor, so that a part that occurs nowhere gives 0, not NaN.
+        epsilon: float, added to the divisor, so that a part that
+            occurs nowhere gives a mean of 0, not NaN.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
@@ -51,7 +53,9 @@ class AppearancePooling(keras.layers.Layer):
             # b batch, h rows, w columns, k parts, d appearance size
             return tf.einsum("bhwk,bhwkd->bkd", weight, tf.reshape(channels, grid))
 
-        return pooled(mean_map), pooled(variance_from_log(log_variance_map))
+        variance = pooled(variance_from_log(log_variance_map))
+        # A part that occurs nowhere has no weight to pool with: its KL must still be finite.
+        return pooled(mean_map), tf.maximum(variance, _MIN_VARIANCE)
 
     def compute_output_shape(self, mean_map_shape, log_variance_map_shape, occurrence_shape):
         num_parts = occurrence_shape[-1]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from patchvae_tf import losses
 from patchvae_tf.layers import AppearancePooling, GaussianSampling
 from tests.testing_utils import run_layer_test
 
@@ -47,10 +48,17 @@ def test_pooling_passes_no_gradient_through_the_weight():
     np.testing.assert_allclose(tf.reduce_sum(through_map, [1, 2]), 1.0, atol=1e-4)
 
 
-def test_pooling_of_a_part_that_occurs_nowhere_is_finite():
-    mean, variance = AppearancePooling()(MEAN_MAP, LOG_VARIANCE_MAP, np.zeros_like(OCCURRENCE))
-    np.testing.assert_array_equal(mean, 0.0)
-    np.testing.assert_array_equal(variance, 0.0)
+@pytest.mark.parametrize("rate", [0.0, 1e-30])
+def test_a_part_that_occurs_nowhere_has_a_finite_kl_and_gradient(rate):
+    maps = [tf.constant(MEAN_MAP), tf.constant(LOG_VARIANCE_MAP)]
+    with tf.GradientTape() as tape:
+        tape.watch(maps)
+        mean, variance = AppearancePooling()(*maps, np.full_like(OCCURRENCE, rate))
+        kl = tf.reduce_sum(losses.gaussian_kl(mean, variance))
+    np.testing.assert_allclose(mean, 0.0, atol=1e-20)
+    np.testing.assert_allclose(variance, 1e-7, rtol=1e-5)
+    assert np.isfinite(kl)
+    assert all(np.isfinite(gradient).all() for gradient in tape.gradient(kl, maps))
 
 
 @pytest.mark.parametrize(("log_variance", "expected"), [(-100.0, 1e-7), (100.0, 1e7)])

@@ -1,0 +1,36 @@
+"""Reads a trained model back."""
+
+import pathlib
+import zipfile
+
+import keras
+
+from patchvae_tf.errors import InputError
+
+
+def load_model(path):
+    """Loads a model from a `.keras` file, or from the folder of a finished run.
+
+    `keras.models.load_model` reads the file as well, once `patchvae_tf.models` is imported.
+
+    Args:
+        path: of the file, or of the run's folder that holds `model.keras`.
+
+    Returns:
+        The model, compiled, its optimizer where training left it.
+
+    Raises:
+        InputError: there is no such file, or it is not whole.
+    """
+    path = pathlib.Path(path).expanduser()
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.exists():
+        hint = (
+            "The run has not finished: give the command that began it once more."
+            if (path / "config.json").exists()
+            else "Give a .keras file or the folder of a finished run."
+        )
+        raise InputError(f"{file} does not exist. {hint}")
+    if not zipfile.is_zipfile(file):
+        raise InputError(f"{file} is no whole .keras file. Restore it from a copy.")
+    return keras.models.load_model(file)

@@ -1,0 +1,59 @@
+"""README and BUILD.md say what the code does."""
+
+import dataclasses
+import pathlib
+import re
+import tomllib
+
+import patchvae_tf
+from patchvae_tf.config import UnsupervisedConfig
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BUILD = (ROOT / "BUILD.md").read_text()
+
+
+def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
+    rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
+    fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
+    assert list(rows) == [*fields, "run_dir", "checkpoint_minutes"]
+    for name, field in fields.items():
+        if "defaults" in field.metadata:
+            original, quick = field.metadata["defaults"]["original"], field.metadata["defaults"]
+            assert rows[name] == f"{original:g}; `parts`: {quick['quick']:g}"
+        elif isinstance(field.default, bool):
+            assert rows[name] == str(field.default).lower()
+        elif isinstance(field.default, str):
+            assert rows[name] == f"`{field.default}`"
+        elif field.default is not None:
+            assert float(rows[name]) == field.default
+
+
+def test_links_and_pictures_are_there():
+    for text in (README, BUILD):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_version_is_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == patchvae_tf.__version__
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    assert "\nmake test\n" in README
+    assert "make test\n" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_layout_in_build_names_what_is_there():
+    for name in ("backbones", "layers", "models", "datasets", "visualization"):
+        assert f"  {name}/" in BUILD
+        assert (ROOT / "patchvae_tf" / name).is_dir()
+
+
+def test_the_library_imports_neither_flags_nor_trainers_nor_export():
+    for path in (ROOT / "patchvae_tf").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            imported = re.match(r"\s*(?:from|import) ([\w.]+)", line)
+            if imported:
+                assert imported[1].split(".")[0] not in ("absl", "trainers", "export"), path
