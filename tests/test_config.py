@@ -18,16 +18,21 @@ def test_defaults_are_the_original_implementation_s():
     assert (config.temperature_interval, config.temperature_floor) == (1000, 0.1)
     assert (config.learning_rate, config.adam_beta_1, config.adam_beta_2) == (1e-4, 0.5, 0.999)
     assert (config.batch_size, config.epochs) == (128, 30)
+    assert not config.horizontal_flip  # none for CIFAR-100
+    assert UnsupervisedConfig(dataset="images").resolved().horizontal_flip
+
+
+def test_defaults_by_data_set_give_way_to_what_is_given():
+    quick = UnsupervisedConfig().resolved()
+    assert (quick.epochs, quick.batch_size, quick.learning_rate) == (1, 32, 1e-3)
+    assert UnsupervisedConfig(epochs=7).resolved().epochs == 7
+    assert UnsupervisedConfig(occurrence_weight=0.0).resolved().occurrence_weight == 0.0
+    assert not UnsupervisedConfig(dataset="cifar100:3.0.2").resolved().horizontal_flip
 
 
 def test_json_round_trip():
     config = UnsupervisedConfig(num_parts=5, occurrence_prior=0.25, dataset="a/b.npz")
-    assert UnsupervisedConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-
-
-def test_unknown_setting_offers_the_nearest():
-    with pytest.raises(InputError, match="'num_part' is no setting .* Did you mean 'num_parts'?"):
-        UnsupervisedConfig.from_json({"num_part": 3})
+    assert UnsupervisedConfig(**json.loads(json.dumps(config.to_json()))) == config
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,12 @@ def test_unknown_setting_offers_the_nearest():
         ({"model": "gan"}, "--model must be one of patchvae, beta_vae. Received: gan"),
         ({"precision": "half"}, "--precision must be one of auto, float32, mixed_bfloat16"),
         ({"num_parts": 1}, "--num_parts=1 makes the prior 1 / num_parts = 1"),
+        ({"seed": 2**31}, "--seed must be at most 2147483647"),
+        (
+            {"occurrence": "categorical", "occurrence_prior": 0.5},
+            "--occurrence_prior is for --occurrence=bernoulli",
+        ),
+        ({"temperature": 0.05}, "--temperature must not be below --temperature_floor"),
         ({"validation_examples": -1}, "--validation_examples must be at least 0"),
     ],
 )

@@ -5,6 +5,8 @@ import pathlib
 import re
 import tomllib
 
+import pytest
+
 import patchvae_tf
 from patchvae_tf.config import UnsupervisedConfig
 
@@ -17,22 +19,33 @@ def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
     rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
     fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
     assert list(rows) == [*fields, "run_dir", "checkpoint_minutes"]
+
+    def shown(value):
+        return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
     for name, field in fields.items():
         if "defaults" in field.metadata:
-            original, quick = field.metadata["defaults"]["original"], field.metadata["defaults"]
-            assert rows[name] == f"{original:g}; `parts`: {quick['quick']:g}"
-        elif isinstance(field.default, bool):
-            assert rows[name] == str(field.default).lower()
+            defaults = dict(field.metadata["defaults"])
+            parts = [shown(defaults.pop("")), *(f"`{k}`: {shown(v)}" for k, v in defaults.items())]
+            assert rows[name] == "; ".join(parts)
         elif isinstance(field.default, str):
             assert rows[name] == f"`{field.default}`"
         elif field.default is not None:
-            assert float(rows[name]) == field.default
+            assert rows[name] == shown(field.default)
 
 
 def test_links_and_pictures_are_there():
     for text in (README, BUILD):
         for target in re.findall(r"\]\(([^)#]+)\)", text):
             assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_public_names_are_there():
+    for name in patchvae_tf.__all__:
+        assert getattr(patchvae_tf, name) is not None
+    assert set(patchvae_tf.__all__) == {*patchvae_tf._PUBLIC, "__version__"}
+    with pytest.raises(AttributeError, match="no attribute 'PatchVAF'"):
+        _ = patchvae_tf.PatchVAF
 
 
 def test_the_version_is_one():

@@ -75,7 +75,7 @@ class Checkpoints:
                 # Every variable must be found; what else the file holds does not matter.
                 status = self._checkpoint.read(str(path))
                 status.assert_existing_objects_matched()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
+            except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
                 reason = str(error).splitlines()[0][:200]
                 _log.warning(
                     "checkpoint %s cannot be read (%s): trying the one before", path, reason

@@ -1,6 +1,7 @@
 """How a command meets its user: one line for an error, and a stop that loses nothing."""
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -70,6 +71,10 @@ def run(main, flags_parser):
             main(StopRequest())
         except (InputError, RunError) as error:
             sys.exit(f"error: {error}")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            sys.exit(f"error: {error}. Make room: {_GO_ON} from the last checkpoint.")
         except Stop as stop:
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)

@@ -86,7 +86,8 @@ def _train(job, checkpoints, run_folder, stop_request):
     train_step, evaluate_batch = _compiled_steps(job)
     batches = iter(_distributed(job.training_batches(step), job.strategy))
     epoch_clock, save_clock = _Clock(), _Clock()
-    epoch_start = step
+    epoch_start = step  # where the epoch's clock began
+    first_step = step + 1
     before = None  # the terms of the step before, perhaps still being computed
     with _progress_bar(job, step) as bar:
         while step < total_steps:
@@ -97,6 +98,9 @@ def _train(job, checkpoints, run_folder, stop_request):
                 _show(_checked(before, step, checkpoints), step, bar)
             step, before = step + 1, current
             bar.update(job.batch_size)
+            if step == first_step:  # it was traced, too
+                epoch_start = step
+                epoch_clock.restart()
 
             epoch_ends = step % job.steps_per_epoch == 0
             save_is_due = save_clock.seconds >= job.checkpoint_seconds
@@ -146,14 +150,15 @@ class _Clock:
 def _compiled_steps(job):
     """Returns (training step on an iterator, summed loss terms of a batch), each one graph."""
 
-    @tf.function
+    # Without AutoGraph: no Python in them depends on a tensor, and they are traced sooner.
+    @tf.function(autograph=False)
     def train_step(batches):
-        terms = job.strategy.run(job.model.train_step, args=(next(batches),))
+        terms = job.strategy.run(job.model.train_step, args=(batches.get_next(),))
         return {
             name: job.strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()
         }
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False, reduce_retracing=True)
     def evaluate_batch(images):
         images = tf.image.convert_image_dtype(images, tf.float32)
         terms = job.model.loss_terms(images, job.model.optimizer.iterations)

@@ -22,7 +22,7 @@ class Pictures:
 
     def __init__(self, model, images, run_dir):
         self._images = tf.image.convert_image_dtype(images, tf.float32)
-        self._call = tf.function(lambda images: model(images))
+        self._call = tf.function(lambda images: model(images), autograph=False)
         self._folder = run_dir / "pictures"
 
     def write(self, epoch, step, record):

@@ -1,24 +1,37 @@
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from patchvae_tf import RunError
+from patchvae_tf.models.base import UnsupervisedModel
 from tests.testing_utils import random_images
 from trainers.checkpoints import Checkpoints
 
 
+class SmallModel(UnsupervisedModel):
+    """One dense layer on the pixels' channels: quick to step."""
+
+    def __init__(self):
+        super().__init__(image_size=8, stride=8)
+        self.dense = keras.layers.Dense(3)
+        self.dense.build((None, 3))
+        self.built = True
+
+    def loss_terms(self, images, step, seed=None, training=False):
+        return {"loss": tf.reduce_sum(tf.square(self.dense(images) - 1.0), axis=[1, 2, 3])}
+
+
 def _small_model():
-    """A model with an optimizer and a running mean, quick to step."""
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-    model.compile(optimizer=keras.optimizers.Adam(0.1), loss="mse", metrics=["mae"])
-    model.optimizer.build(model.trainable_variables)
+    model = SmallModel()
+    model.compile(optimizer=keras.optimizers.Adam(0.1))
     return model
 
 
 def _step(model):
-    x = random_images(2).reshape(2, -1)[:, :4]
-    model.train_on_batch(x, x[:, :3])
+    model.train_step(tf.constant(random_images(2, 8)))
 
 
 def _state(model):
@@ -47,7 +60,7 @@ def _assert_restored(folder, step, states):
 
 def test_restores_weights_optimizer_and_running_means(tmp_path):
     states = _saved_after(2, tmp_path)
-    assert len(states[2]) > 8
+    assert len(states[2]) == 2 + 6 + 2  # weights; Adam's moments, step and rate; running mean
     _assert_restored(tmp_path, 2, states)
 
 
@@ -96,3 +109,19 @@ def test_no_readable_checkpoint_is_an_error(tmp_path):
     with pytest.raises(RunError, match="none of the 2 checkpoints in .* can be read"):
         Checkpoints(tmp_path, _small_model()).restore()
     assert tf.train.latest_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_an_error_that_names_the_last_good_one(tmp_path):
+    model = _small_model()
+    checkpoints = Checkpoints(tmp_path / "checkpoints", model)
+    checkpoints.save()
+    _step(model)
+    with (
+        mock.patch.object(
+            tf.train.CheckpointManager,
+            "save",
+            side_effect=tf.errors.ResourceExhaustedError(None, None, "No space left on device"),
+        ),
+        pytest.raises(RunError, match=r"step 1 cannot be written .*No space left.*step-0"),
+    ):
+        checkpoints.save()

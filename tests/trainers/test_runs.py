@@ -23,11 +23,17 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_another_configuration_is_refused_with_the_difference_named(tmp_path):
     folder = runs.RunFolder(tmp_path / "run")
-    folder.claim("config.json", {"num_parts": 16, "seed": 0, "prior": None})
-    folder.claim("config.json", {"num_parts": 16, "seed": 0, "prior": None})
-    with pytest.raises(InputError, match="num_parts is 16 there and 8 now; new is None there and"):
-        folder.claim("config.json", {"num_parts": 8, "seed": 0, "prior": None, "new": 2})
-    assert json.loads((tmp_path / "run/config.json").read_text())["num_parts"] == 16
+    folder.check("config.json", {"num_parts": 16}, "other settings")  # nothing there yet
+    runs.write_json(folder.path / "config.json", {"num_parts": 16, "seed": 0, "names": "a" * 99})
+    folder.check("config.json", {"num_parts": 16, "seed": 0, "names": "a" * 99}, "other settings")
+    with pytest.raises(InputError) as refused:
+        folder.check("config.json", {"num_parts": 8, "seed": 0, "new": 2}, "other settings")
+    message = str(refused.value)
+    assert (
+        "holds a run with other settings: num_parts is 16 there and 8 now; names is 'a" in message
+    )
+    assert "new is None there and 2 now" in message
+    assert "a" * 60 not in message
 
 
 def test_a_second_process_is_kept_out(tmp_path):
@@ -47,7 +53,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
 def test_a_broken_record_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json cannot be read .*Mend or remove it"):
-        runs.RunFolder(tmp_path).claim("config.json", {})
+        runs.RunFolder(tmp_path).check("config.json", {}, "other settings")
 
 
 def test_metrics_after_the_restored_step_and_half_lines_go(tmp_path):

@@ -1,0 +1,198 @@
+"""What an exported model answers: the functions of the SavedModel, and the checks on their input.
+
+Every function takes any batch, also one of 0 rows; every output is float32 with the batch as first
+axis, but for `valid`. (n images, h = H / 8, w = W / 8, N parts, d_p numbers for a part's look)
+
+| signature | input | outputs |
+|---|---|---|
+| serving_default | `images` [n, H, W, 3] | `features` [n, 128], `feature_map` [n, h, w, 128]; |
+| | | PatchVAE: `occurrence` [n, h, w, N], `appearance` [n, N, d_p] |
+| serving_bytes | `image_bytes` [n] | as above, at the trained size, and `valid` [n], bool |
+| stages | `images` [n, H, W, 3] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.STAGES` |
+| reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
+| decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
+
+Images are RGB in [0, 1], H and W any multiples of 8. Only β-VAE's `reconstruct` and `decode` keep to
+the trained size, because its one code describes a square of that size. The images of
+`serving_bytes` are whole files, each made square as in training; where one cannot be read, `valid`
+is False and the row is that of a black image.
+"""
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import PatchVAE, backbones
+from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+
+NAMES = ("serving_default", "serving_bytes", "stages", "reconstruct", "decode")
+
+_TOLERANCE = 1e-3  # beyond [0, 1]: what rounding and resizing may leave
+_IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+_IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+
+def exported_parts(model):
+    """Returns what `tf.saved_model.save` takes.
+
+    Args:
+        model: PatchVAE or BetaVAE; left as it is.
+
+    Returns:
+        (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
+        -> float32 [n, 128], whose `variables` and `trainable_variables` are φ's; signatures is a
+        dict name -> concrete function.
+    """
+    model = _in_float32(model)
+    backbone = model.backbone
+    functions = _Functions(model)
+
+    @tf.function
+    def features(images, training=False):
+        return functions.features(images, training)
+
+    for training in (False, True):
+        features.get_concrete_function(_IMAGES, training=training)
+    root = tf.train.Checkpoint(__call__=features)  # of a tf.Module the lists would not be saved
+    root.variables = [weight.value for weight in backbone.weights]
+    root.trainable_variables = [weight.value for weight in backbone.trainable_weights]
+    root.regularization_losses = []
+    root.all_variables = [weight.value for weight in model.weights]  # heads and decoder too
+    return root, {name: functions.concrete(name) for name in NAMES}
+
+
+def _in_float32(model):
+    """A copy that computes in float32, without optimizer, metrics and strategy."""
+    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+class _Functions:
+    """One method for each row of the table above, and `features` for the root.
+
+    The model is its own from then on: it is changed.
+    """
+
+    def __init__(self, model):
+        self._model = model
+        self._backbone = model.backbone
+        # From here on `model` takes φ's features for images: a request needs both, and φ runs once.
+        model.backbone = lambda features, training=False: features
+        self._stages = keras.Model(
+            self._backbone.input,
+            {
+                stage.replace("-", "_"): self._backbone.get_layer(layer).output
+                for stage, layer in backbones.STAGES.items()
+            },
+        )
+        self._latent = tf.TensorSpec(model.decoder.input_shape, tf.float32, name="latent")
+        code_is_map = self._latent.shape.rank == 4
+        self._reconstructed_size = None if code_is_map else model.image_size
+
+    def concrete(self, name):
+        """The concrete function of a signature."""
+        inputs = {"serving_bytes": _IMAGE_BYTES, "decode": self._latent}.get(name, _IMAGES)
+        return tf.function(getattr(self, name)).get_concrete_function(inputs)
+
+    def features(self, images, training):
+        def pooled(images):
+            return tf.reduce_mean(self._backbone(images, training=training), axis=[1, 2])
+
+        return _with_a_row(pooled, self._checked(images))
+
+    def serving_default(self, images):
+        return _with_a_row(self._encode, self._checked(images))
+
+    def serving_bytes(self, image_bytes):
+        images, valid = decode_images(image_bytes, self._model.image_size)
+        images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, 3]
+        return {**_with_a_row(self._encode, images), "valid": valid}
+
+    def stages(self, images):
+        return _with_a_row(self._stages, self._checked(images))
+
+    def reconstruct(self, images):
+        def reconstruction(images):
+            return {"reconstruction": self._model(self._backbone(images))["reconstruction"]}
+
+        return _with_a_row(reconstruction, self._checked(images, self._reconstructed_size))
+
+    def decode(self, latent):
+        return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
+
+    def _encode(self, images):
+        feature_map = self._backbone(images)  # [n, h, w, 128]
+        outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
+        if isinstance(self._model, PatchVAE):
+            codes = self._model.encode(feature_map)
+            outputs["occurrence"] = codes["occurrence"]
+            outputs["appearance"] = codes["appearance_mean"]
+        return outputs
+
+    def _checked(self, images, image_size=None):
+        """`images`, [n, H, W, 3], after their size and values are seen to be right."""
+        shape = tf.shape(images)
+        if image_size is None:
+            stride = self._model.stride
+            fits = tf.reduce_all((shape[1:3] % stride == 0) & (shape[1:3] > 0))
+            wanted = f"that are multiples of {stride}"
+        else:
+            fits = tf.reduce_all(shape[1:3] == image_size)
+            wanted = f"{image_size}, as in training"
+        # False for NaN as well.
+        in_range = tf.reduce_all((images >= -_TOLERANCE) & (images <= 1.0 + _TOLERANCE))
+        size_message = f"`images` must have height and width {wanted}: resize them. Received shape:"
+        range_message = (
+            "`images` must hold values in [0, 1] and no NaN: divide 8-bit values by 255. "
+            "Received least and greatest value:"
+        )
+        extremes = tf.reduce_min(images), tf.reduce_max(images)
+        checks = [
+            tf.debugging.Assert(fits, [size_message, shape], summarize=4),
+            tf.debugging.Assert(in_range, [range_message, *extremes]),
+        ]
+        with tf.control_dependencies(checks):
+            return tf.identity(images)
+
+
+def decode_images(image_bytes, size):
+    """Decodes images as training data are, and goes on where one cannot be read.
+
+    Args:
+        image_bytes: string [n], whole image files.
+        size: int, side of the square images in pixels.
+
+    Returns:
+        (images, valid): uint8 [n, size, size, 3], black where `valid`, bool [n], is False.
+    """
+
+    def decode(index, encoded):
+        return index, resize_and_crop(decode_image(encoded), size)
+
+    count = tf.size(image_bytes, out_type=tf.int64)
+    # A decoder's error fails the whole graph; in tf.data it can be ignored, and costs its element.
+    readable = (
+        tf.data.Dataset.from_tensor_slices(image_bytes)
+        .enumerate()
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .ignore_errors(log_warning=False)
+    )
+    # A last element, dropped below, so that the one batch exists even if nothing is readable.
+    black = tf.zeros([1, size, size, 3], tf.uint8)
+    last = tf.data.Dataset.from_tensor_slices((count[tf.newaxis], black))
+    indices, images = readable.concatenate(last).batch(count + 1).get_single_element()
+    indices, images = indices[:-1, tf.newaxis], images[:-1]  # [k, 1], [k, size, size, 3]
+    images = tf.scatter_nd(indices, images, tf.stack([count, size, size, 3]))
+    valid = tf.scatter_nd(indices, tf.ones_like(indices[:, 0], tf.int32), count[tf.newaxis]) > 0
+    return tf.ensure_shape(images, [None, size, size, 3]), tf.ensure_shape(valid, [None])
+
+
+def _with_a_row(function, batch):
+    """`function` of `batch`; for 0 rows a row of zeros stands in, and is cut off again.
+
+    Some of oneDNN's kernels refuse 0 rows, and in training their moments are NaN for ever after.
+    """
+    count = tf.shape(batch)[0]
+    row_padding = [0, tf.maximum(1 - count, 0)]
+    padded = tf.pad(batch, [row_padding] + [[0, 0]] * (batch.shape.rank - 1))
+    return tf.nest.map_structure(lambda output: output[:count], function(padded))

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf.config import UnsupervisedConfig
+from trainers import setup
+
+
+def _model(**settings):
+    config = UnsupervisedConfig(**settings).resolved()
+    return setup.build_model(config, "float32", tf.distribute.get_strategy())
+
+
+def test_the_seed_makes_the_first_weights():
+    one, same, other = _model(seed=3), _model(seed=3), _model(seed=4)
+    for a, b, c in zip(one.weights, same.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+        if a.path.endswith("kernel"):
+            assert np.abs(np.array(a) - np.array(c)).max() > 1e-3, a.path
+
+
+def test_no_two_layers_start_alike():
+    kernels = [np.array(w) for w in _model().weights if w.path.endswith("kernel")]
+    for index, one in enumerate(kernels):
+        for other in kernels[:index]:
+            assert one.shape != other.shape or np.abs(one - other).max() > 1e-3
+
+
+def test_every_setting_of_a_model_reaches_it():
+    model = _model(
+        image_size=64, num_parts=5, appearance_dim=2, occurrence_weight=3.0, learning_rate=0.01
+    )
+    config = model.get_config()
+    assert (config["image_size"], config["num_parts"], config["appearance_dim"]) == (64, 5, 2)
+    assert config["occurrence_weight"] == 3.0
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    beta = _model(model="beta_vae", latent_dim=7, kl_weight=2.0).get_config()
+    assert (beta["latent_dim"], beta["kl_weight"]) == (7, 2.0)
+
+
+def test_backbone_starts_by_fan_out():
+    kernel = np.array(_model().backbone.get_layer("conv5b_conv").kernel)
+    assert kernel.std() == pytest.approx(np.sqrt(2.0 / (9 * 128)), rel=0.02)
+
+
+def test_images_are_held_out_and_described(tmp_path):
+    images = np.arange(40 * 8 * 8 * 3, dtype="uint32").reshape(40, 8, 8, 3) % 251
+    np.savez(tmp_path / "images.npz", x_train=images.astype("uint8"))
+    config = UnsupervisedConfig(dataset=f"{tmp_path}/images.npz", image_size=8, batch_size=4)
+    loaded = setup.load_images(config.resolved())
+    assert (len(loaded.training), len(loaded.validation)) == (38, 2)  # a twentieth
+    assert loaded.steps_per_epoch == 9
+    assert loaded.description["training_images"] == 38
+    both = np.concatenate([loaded.training, loaded.validation]).reshape(40, -1)
+    assert {tuple(row) for row in both} == {tuple(row) for row in images.reshape(40, -1)}
+    images[7, 0, 0, 0] += 1
+    np.savez(tmp_path / "images.npz", x_train=images.astype("uint8"))
+    changed = setup.load_images(config.resolved())
+    assert changed.description["checksum"] != loaded.description["checksum"]
+    whole = UnsupervisedConfig(**{**config.to_json(), "validation_examples": 0}).resolved()
+    loaded = setup.load_images(whole)
+    assert (len(loaded.training), loaded.validation_batches) == (40, None)
