@@ -12,8 +12,8 @@ axis, but for `valid`. (n images, h = H / 8, w = W / 8, N parts, d_p numbers for
 | reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
 | decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
 
-Images are RGB in [0, 1], H and W any multiples of 8. Only β-VAE's `reconstruct` and `decode` keep to
-the trained size, because its one code describes a square of that size. The images of
+Images are RGB in [0, 1], H and W any multiples of 8. Only β-VAE's `reconstruct` and `decode` keep
+to the trained size, because its one code describes a square of that size. The images of
 `serving_bytes` are whole files, each made square as in training; where one cannot be read, `valid`
 is False and the row is that of a black image.
 """
@@ -43,18 +43,17 @@ def exported_parts(model):
         dict name -> concrete function.
     """
     model = _in_float32(model)
-    backbone = model.backbone
     functions = _Functions(model)
 
-    @tf.function
+    @tf.function(autograph=False)
     def features(images, training=False):
         return functions.features(images, training)
 
     for training in (False, True):
         features.get_concrete_function(_IMAGES, training=training)
     root = tf.train.Checkpoint(__call__=features)  # of a tf.Module the lists would not be saved
-    root.variables = [weight.value for weight in backbone.weights]
-    root.trainable_variables = [weight.value for weight in backbone.trainable_weights]
+    root.variables = [weight.value for weight in model.backbone.weights]
+    root.trainable_variables = [weight.value for weight in model.backbone.trainable_weights]
     root.regularization_losses = []
     root.all_variables = [weight.value for weight in model.weights]  # heads and decoder too
     return root, {name: functions.concrete(name) for name in NAMES}
@@ -68,23 +67,16 @@ def _in_float32(model):
 
 
 class _Functions:
-    """One method for each row of the table above, and `features` for the root.
-
-    The model is its own from then on: it is changed.
-    """
+    """One method for each row of the table above, and `features` for the root."""
 
     def __init__(self, model):
         self._model = model
-        self._backbone = model.backbone
-        # From here on `model` takes φ's features for images: a request needs both, and φ runs once.
-        model.backbone = lambda features, training=False: features
-        self._stages = keras.Model(
-            self._backbone.input,
-            {
-                stage.replace("-", "_"): self._backbone.get_layer(layer).output
-                for stage, layer in backbones.STAGES.items()
-            },
-        )
+        backbone = model.backbone
+        maps = {
+            stage.replace("-", "_"): backbone.get_layer(layer).output
+            for stage, layer in backbones.STAGES.items()
+        }
+        self._stages = keras.Model(backbone.input, maps)
         self._latent = tf.TensorSpec(model.decoder.input_shape, tf.float32, name="latent")
         code_is_map = self._latent.shape.rank == 4
         self._reconstructed_size = None if code_is_map else model.image_size
@@ -92,11 +84,11 @@ class _Functions:
     def concrete(self, name):
         """The concrete function of a signature."""
         inputs = {"serving_bytes": _IMAGE_BYTES, "decode": self._latent}.get(name, _IMAGES)
-        return tf.function(getattr(self, name)).get_concrete_function(inputs)
+        return tf.function(getattr(self, name), autograph=False).get_concrete_function(inputs)
 
     def features(self, images, training):
         def pooled(images):
-            return tf.reduce_mean(self._backbone(images, training=training), axis=[1, 2])
+            return tf.reduce_mean(self._model.backbone(images, training=training), axis=[1, 2])
 
         return _with_a_row(pooled, self._checked(images))
 
@@ -113,7 +105,7 @@ class _Functions:
 
     def reconstruct(self, images):
         def reconstruction(images):
-            return {"reconstruction": self._model(self._backbone(images))["reconstruction"]}
+            return {"reconstruction": self._model(images)["reconstruction"]}
 
         return _with_a_row(reconstruction, self._checked(images, self._reconstructed_size))
 
@@ -121,10 +113,10 @@ class _Functions:
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def _encode(self, images):
-        feature_map = self._backbone(images)  # [n, h, w, 128]
+        feature_map = self._model.backbone(images)  # [n, h, w, 128]
         outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
         if isinstance(self._model, PatchVAE):
-            codes = self._model.encode(feature_map)
+            codes = self._model.codes(feature_map)
             outputs["occurrence"] = codes["occurrence"]
             outputs["appearance"] = codes["appearance_mean"]
         return outputs

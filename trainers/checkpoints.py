@@ -2,6 +2,8 @@
 
 import logging
 import pathlib
+import re
+import shutil
 
 import tensorflow as tf
 
@@ -25,6 +27,7 @@ class Checkpoints:
     def __init__(self, folder, model, keep=3):
         self._folder = pathlib.Path(folder)
         self._model = model
+        self._remove_half_written()
         self._checkpoint = tf.train.Checkpoint(
             model=model, metrics=[metric.variables for metric in model.metrics]
         )
@@ -48,6 +51,10 @@ class Checkpoints:
         paths = [path.with_suffix("") for path in self._folder.glob("step-*.index")]
         return sorted(paths, key=lambda path: -int(path.name.split("-")[1]))
 
+    def _remove_half_written(self):
+        for folder in self._folder.glob("step-*_temp"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def save(self):
         """Saves the state; returns the path.
 
@@ -57,6 +64,7 @@ class Checkpoints:
         try:
             return self._manager.save(checkpoint_number=self.step)
         except (tf.errors.OpError, OSError) as error:
+            self._remove_half_written()
             raise RunError(
                 f"the checkpoint of step {self.step} cannot be written to {self._folder} "
                 f"({_first_line(error)}). The last good one is {self.newest}. Make room: "
@@ -91,4 +99,5 @@ class Checkpoints:
 
 
 def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"\{\{.*?\}\} ", "", line)[:200]  # without the name of a graph's node

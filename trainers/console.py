@@ -42,7 +42,8 @@ class StopRequest:
         number = signal.Signals(number)
         if self._deferring and self.requested is None:
             self.requested, self._requested_at = number, time.monotonic()
-            print("\nsaving, then stopping ...", file=sys.stderr, flush=True)
+            # Not by `print`: the signal may have come in the middle of one.
+            os.write(sys.stderr.fileno(), b"\nsaving, then stopping ...\n")
         # Some programs signal a process and its group too: the same request, not a second one.
         elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
             raise Stop(number, "before the next step was done")

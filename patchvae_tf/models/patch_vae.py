@@ -134,7 +134,10 @@ class PatchVAE(UnsupervisedModel):
 
     def encode(self, images, training=False):
         """Q^O and Q^A: the codes of `call`'s dict, without `latent` and `reconstruction`."""
-        features = self.backbone(images, training=training)  # [batch, h, w, 128]
+        return self.codes(self.backbone(images, training=training))
+
+    def codes(self, features):
+        """The codes from φ's features, [batch, h, w, 128]."""
         logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
         occurrence = self.occurrence_sampling(logits)  # probabilities: no seed
         mean, variance = self.appearance_pooling(  # [batch, num_parts, appearance_dim]

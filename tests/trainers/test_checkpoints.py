@@ -99,7 +99,10 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path):
     states = _saved_after(2, tmp_path)
     (tmp_path / "step-3.data-00000-of-00001").write_bytes(b"half")
     (tmp_path / "checkpoint").write_text("garbage")
+    (tmp_path / "step-3_temp").mkdir()
+    (tmp_path / "step-3_temp" / "part-00000").write_bytes(b"half")
     _assert_restored(tmp_path, 2, states)
+    assert not (tmp_path / "step-3_temp").exists()
 
 
 def test_no_readable_checkpoint_is_an_error(tmp_path):
