@@ -26,7 +26,13 @@ def main(stop_request):
     """Reads the flags, then trains."""
     config = config_flags.read(UnsupervisedConfig).resolved()
     run_dir = pathlib.Path(flags.FLAGS.run_dir or default_run_dir(config))
-    train(config, run_dir, stop_request, checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes)
+    train(
+        config,
+        run_dir,
+        stop_request,
+        checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes,
+        export=flags.FLAGS.export,
+    )
 
 
 def default_run_dir(config):
@@ -37,7 +43,7 @@ def default_run_dir(config):
     return f"runs/{name}-{config.image_size}-{config.model}-{digest}"
 
 
-def train(config, run_dir, stop_request, checkpoint_seconds):
+def train(config, run_dir, stop_request, checkpoint_seconds, export):
     """Trains, or goes on training, in `run_dir`.
 
     Args:
@@ -45,6 +51,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
         run_dir: pathlib.Path.
         stop_request: console.StopRequest.
         checkpoint_seconds: float, between two checkpoints inside an epoch.
+        export: bool, whether to write a SavedModel at the end.
 
     Raises:
         InputError: bad settings, data or folder.
@@ -60,6 +67,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
     print(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
+    from export import saved_model
     from trainers import checkpoints, devices, loop, setup, summaries
 
     strategy = devices.strategy()
@@ -101,6 +109,8 @@ def train(config, run_dir, stop_request, checkpoint_seconds):
         raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
     with runs.replaced_when_whole(run_dir / "model.keras") as temporary:
         model.save(temporary)
+    if export:
+        print(f"SavedModel: {saved_model.export_model(model, run_dir / 'export')}", flush=True)
     result = {
         **run_folder.last_metrics,
         "parameters": parameters,
@@ -129,8 +139,9 @@ def run():
         "minutes between two checkpoints inside an epoch",
         lower_bound=0.0,
     )
+    flags.DEFINE_bool("export", True, "write a SavedModel to RUN_DIR/export at the end")
     parser = config_flags.parser(
-        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes"]}
+        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes", "export"]}
     )
     console.run(main, parser)
 
