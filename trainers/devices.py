@@ -1,12 +1,13 @@
 """What the run computes on, and in which precision."""
 
-import contextlib
-import importlib.metadata
 import pathlib
 import platform
 
+import keras
+import numpy as np
 import tensorflow as tf
 
+import patchvae_tf
 from patchvae_tf.errors import InputError
 
 
@@ -67,11 +68,5 @@ def description():
 
 def versions():
     """Versions of the packages that a result depends on."""
-    packages = ("patchvae-tf", "tensorflow", "keras", "numpy")
-    return {name: _version(name) for name in packages}
-
-
-def _version(package):
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return importlib.metadata.version(package)
-    return "not installed as a package"
+    modules = (patchvae_tf, tf, keras, np)
+    return {module.__name__: module.__version__ for module in modules}

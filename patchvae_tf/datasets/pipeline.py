@@ -86,6 +86,9 @@ def _batches(steps, make_batch):
     options = tf.data.Options()
     # To rewrite the graph, TensorFlow copies all tensors that it refers to: every image, here.
     options.experimental_optimization.apply_default_optimizations = False
+    make_batch = tf.autograph.experimental.do_not_convert(
+        make_batch
+    )  # no Python depends on tensors
     return (
         steps.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
