@@ -50,7 +50,9 @@ def decode_examples(examples, keys, *, image_size, class_names, progress):
     labels = np.empty(len(keys), np.int64)
     indices = np.empty(len(keys), np.int64)
     filled = 0
-    bar = tqdm.tqdm(total=len(keys), desc="Decoding images", unit="", delay=1, disable=not progress)
+    bar = tqdm.tqdm(
+        total=len(keys), desc="Decoding images", unit=" images", delay=1, disable=not progress
+    )
     with bar:
         for batch_indices, batch_images, batch_labels in decoded.as_numpy_iterator():
             rows = slice(filled, filled + len(batch_indices))

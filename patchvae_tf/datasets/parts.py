@@ -74,7 +74,9 @@ def load_parts(split, *, image_size, seed, progress):
     part_maps = np.zeros((total, grid, grid, len(PART_NAMES)), bool)
     renderer = SceneRenderer(image_size, seed, split)
     starts = range(0, total, _CHUNK)
-    for start in tqdm.tqdm(starts, "Drawing images", delay=1, disable=not progress):
+    for start in tqdm.tqdm(
+        starts, "Drawing images", unit=" images", unit_scale=_CHUNK, delay=1, disable=not progress
+    ):
         rows = slice(start, min(start + _CHUNK, total))
         images[rows], part_maps[rows] = renderer.render(np.arange(rows.start, rows.stop))
     return ImageSet(
