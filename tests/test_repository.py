@@ -53,6 +53,12 @@ def test_the_version_is_one():
     assert project["version"] == patchvae_tf.__version__
 
 
+def test_nothing_is_left_to_fill_in():
+    for text in (README, BUILD):
+        assert "@@" not in text
+        assert "TODO" not in text
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     assert "\nmake test\n" in README
     assert "make test\n" in (ROOT / ".ci/run").read_text()
