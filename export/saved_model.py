@@ -1,24 +1,26 @@
 """Writes a trained model as a SavedModel, which TensorFlow alone can load and TF Serving serves."""
 
+import contextlib
 import dataclasses
-import errno
-import os
 import pathlib
-import tempfile
 
-from patchvae_tf.config import setting
+from export import versions
+from patchvae_tf.config import UnsupervisedConfig, setting
 from patchvae_tf.errors import InputError, RunError
-from trainers import console
+from trainers import console, runs
 from trainers import flags as config_flags
 
 USAGE = """\
-Writes the model of a finished run as a SavedModel, for TF Serving or tf.saved_model.load.
+Writes the model of a finished run for use elsewhere, with a model card.
 
-  python -m export.saved_model --run_dir=RUN              the next version under RUN/export
-  python -m export.saved_model --run_dir=RUN --export_dir=DIR
+  python -m export.saved_model --run_dir=RUN                  SavedModel: RUN/export/1, 2, ...
+  python -m export.saved_model --run_dir=RUN --export_dir=DIR                 DIR/1, 2, ...
+  python -m export.saved_model --run_dir=RUN --format=litert  LiteRT: RUN/litert/1, 2, ...
 
 Look at it: saved_model_cli show --all --dir=RUN/export/1
 """
+
+_FOLDERS = {"saved_model": "export", "litert": "litert"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,18 +29,30 @@ class ExportConfig:
 
     run_dir: str | None = setting(None, "Export", "folder of a finished run; needed")
     export_dir: str | None = setting(
-        None, "Export", "folder that takes the versions 1, 2, ... (default: export in the run's)"
+        None,
+        "Export",
+        "folder that takes the versions 1, 2, ... (default: export or litert in the run's)",
+    )
+    format: str = setting(
+        "saved_model",
+        "Export",
+        "saved_model: for TF Serving and Python; litert: the encoder alone, in float32 and int8, "
+        "for small devices",
+        choices=tuple(_FOLDERS),
     )
 
 
-def export_model(model, export_dir):
+def export_model(model, export_dir, record=None):
     """Writes a model as the next version of a SavedModel; `export.signatures` says what it offers.
 
+    Beside the SavedModel the version holds a model card (`MODEL_CARD.md`, `model.json`) and TF
+    Serving's warm-up requests; the folder around it gets `models.config` and `batching.config`.
     The version appears whole or not at all; the versions before stay as they are.
 
     Args:
         model: PatchVAE or BetaVAE, of any dtype policy; exported in float32.
         export_dir: path of the folder that takes versions; made if it is not there.
+        record: dict as `runs.read_record` returns it, for the model card; None: not recorded.
 
     Returns:
         pathlib.Path of the new version, `export_dir` / an integer.
@@ -49,21 +63,33 @@ def export_model(model, export_dir):
     """
     import tensorflow as tf
 
-    from export import signatures
+    from export import model_card, serving_files, signatures
     from patchvae_tf.models.base import UnsupervisedModel
 
     if not isinstance(model, UnsupervisedModel):
         raise InputError(
             f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
         )
-    export_dir = _writable(export_dir)
+    export_dir = versions.writable(export_dir)
     root, functions = signatures.exported_parts(model)
+
+    def write(folder):
+        tf.saved_model.save(root, folder, signatures=functions)
+        serving_files.write_warm_up(folder, functions, model.image_size, model.stride)
+        model_card.write(folder, model_card.facts(model, functions, record))
+
+    with _telling(export_dir):
+        serving_files.write_settings(export_dir)
+        return versions.write_next(export_dir, write)
+
+
+@contextlib.contextmanager
+def _telling(export_dir):
+    """Turns what fails while writing into a RunError."""
+    import tensorflow as tf
+
     try:
-        # TF Serving takes a folder as soon as its name is an integer: another name, then a rename.
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=export_dir) as temporary:
-            whole = pathlib.Path(temporary) / "saved_model"
-            tf.saved_model.save(root, whole, signatures=functions)
-            return _renamed_to_next_version(whole, export_dir)
+        yield
     except (tf.errors.OpError, OSError) as error:
         raise RunError(
             f"the export to {export_dir} failed ({str(error).splitlines()[0][:200]}). The versions "
@@ -71,49 +97,37 @@ def export_model(model, export_dir):
         ) from error
 
 
-def _renamed_to_next_version(folder, export_dir):
-    while True:
-        version = export_dir / str(max(_versions(export_dir), default=0) + 1)
-        try:
-            os.rename(folder, version)
-            return version
-        except OSError as error:  # another export may have taken the number meanwhile
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-
-
-def _versions(export_dir):
-    """The integers among the names in a folder, as TF Serving counts them."""
-    return [int(path.name) for path in export_dir.iterdir() if path.name.isdecimal()]
-
-
-def _writable(export_dir):
-    """Returns the folder as a path, made and seen to be writable."""
-    export_dir = pathlib.Path(export_dir).expanduser()
-    try:
-        export_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=export_dir):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{export_dir} cannot be written: {error.strerror}. Choose another --export_dir."
-        ) from error
-    return export_dir
-
-
 def main(stop_request):
     """Reads the flags, then exports."""
     del stop_request  # nothing half-written is left behind, whenever it comes
     config = config_flags.read(ExportConfig)
     run_dir = _finished_run(config.run_dir)
-    export_dir = _writable(config.export_dir or run_dir / "export")
+    record = runs.read_record(run_dir)
+    if config.format == "litert" and record is None:
+        raise InputError(
+            f"{run_dir} has no config.json and data.json, and --format=litert needs the run's "
+            "images, to measure on. Give the whole folder of the run."
+        )
+    export_dir = versions.writable(config.export_dir or run_dir / _FOLDERS[config.format])
 
     # TensorFlow takes seconds to import: not before the folders are known to be right.
     import patchvae_tf
-    from export import signatures
+    from export import litert, signatures
+    from trainers import setup
 
-    version = export_model(patchvae_tf.load_model(run_dir), export_dir)
-    print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")
+    model = patchvae_tf.load_model(run_dir)
+    if config.format == "saved_model":
+        version = export_model(model, export_dir, record)
+        print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")
+        return
+    images = setup.load_images(UnsupervisedConfig(**record["settings"]))
+    with _telling(export_dir):
+        version, costs = litert.export_litert(
+            model, export_dir, images.training, images.validation, record
+        )
+    print(f"wrote {version}")
+    for precision, cost in costs.items():
+        print(f"{litert.FILES[precision]}: {litert.summary(cost)}")
 
 
 def _finished_run(run_dir):

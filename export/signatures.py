@@ -42,7 +42,7 @@ def exported_parts(model):
         -> float32 [n, 128], whose `variables` and `trainable_variables` are φ's; signatures is a
         dict name -> concrete function.
     """
-    model = _in_float32(model)
+    model = in_float32(model)
     functions = _Functions(model)
 
     @tf.function(autograph=False)
@@ -59,7 +59,24 @@ def exported_parts(model):
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
-def _in_float32(model):
+def encoder(model):
+    """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
+
+    Args:
+        model: PatchVAE or BetaVAE that computes in float32.
+
+    Returns:
+        (root, function): the object that holds the variables, and the concrete function.
+    """
+    size = model.image_size
+    spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+    function = tf.function(_Functions(model).encode, autograph=False, input_signature=[spec])
+    variables = [weight.value for weight in model.weights]
+    root = tf.train.Checkpoint(function=function, variables=variables)
+    return root, function.get_concrete_function()
+
+
+def in_float32(model):
     """A copy that computes in float32, without optimizer, metrics and strategy."""
     copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
     copy.set_weights(model.get_weights())
@@ -93,12 +110,12 @@ class _Functions:
         return _with_a_row(pooled, self._checked(images))
 
     def serving_default(self, images):
-        return _with_a_row(self._encode, self._checked(images))
+        return _with_a_row(self.encode, self._checked(images))
 
     def serving_bytes(self, image_bytes):
         images, valid = decode_images(image_bytes, self._model.image_size)
         images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, 3]
-        return {**_with_a_row(self._encode, images), "valid": valid}
+        return {**_with_a_row(self.encode, images), "valid": valid}
 
     def stages(self, images):
         return _with_a_row(self._stages, self._checked(images))
@@ -112,7 +129,7 @@ class _Functions:
     def decode(self, latent):
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
-    def _encode(self, images):
+    def encode(self, images):
         feature_map = self._model.backbone(images)  # [n, h, w, 128]
         outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
         if isinstance(self._model, PatchVAE):

@@ -46,7 +46,7 @@ class StopRequest:
             os.write(sys.stderr.fileno(), b"\nsaving, then stopping ...\n")
         # Some programs signal a process and its group too: the same request, not a second one.
         elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
-            raise Stop(number, "before the next step was done")
+            raise Stop(number, "before it was done")
 
     @contextlib.contextmanager
     def deferred(self):

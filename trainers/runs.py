@@ -28,6 +28,36 @@ def write_json(path, values):
         temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
+def read_record(run_dir):
+    """What a run's folder tells of it, or None where it tells nothing.
+
+    Args:
+        run_dir: pathlib.Path.
+
+    Returns:
+        dict: `settings` of `config.json`, `data` of `data.json`, and `result` of `result.json`,
+        which is None before the run's end.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    settings, data = _read_json(run_dir / "config.json"), _read_json(run_dir / "data.json")
+    if settings is None or data is None:
+        return None
+    return {"settings": settings, "data": data, "result": _read_json(run_dir / "result.json")}
+
+
+def _read_json(path):
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). Mend or remove it, or choose another --run_dir."
+        ) from error
+
+
 class RunFolder:
     """A run's folder, locked while the object lives.
 
@@ -64,7 +94,7 @@ class RunFolder:
     @property
     def result(self):
         """The content of `result.json`, or None: the run has not finished."""
-        return self._read("result.json")
+        return _read_json(self.path / "result.json")
 
     def check(self, name, values, difference):
         """Checks that a JSON file, if it is there, holds these values.
@@ -77,7 +107,7 @@ class RunFolder:
         Raises:
             InputError: the folder belongs to another run; what differs is named.
         """
-        known = self._read(name)
+        known = _read_json(self.path / name)
         if known is None:
             return
         differences = [
@@ -116,17 +146,6 @@ class RunFolder:
                     kept.append(line + "\n")
         with replaced_when_whole(path) as temporary:
             temporary.write_text("".join(kept))
-
-    def _read(self, name):
-        path = self.path / name
-        if not path.exists():
-            return None
-        try:
-            return json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise InputError(
-                f"{path} cannot be read ({error}). Mend or remove it, or choose another --run_dir."
-            ) from error
 
 
 def _short(value):

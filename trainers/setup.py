@@ -9,6 +9,7 @@ import numpy as np
 
 import patchvae_tf
 from patchvae_tf import datasets
+from patchvae_tf.config import UnsupervisedConfig
 
 MODELS = {"patchvae": patchvae_tf.PatchVAE, "beta_vae": patchvae_tf.BetaVAE}
 
@@ -39,21 +40,22 @@ class Images:
 
     Attributes:
         config: UnsupervisedConfig.
-        training, validation: uint8 [n, size, size, 3]; validation may be empty.
+        training: ImageSet.
+        validation: ImageSet held out of the training part, or None.
         steps_per_epoch: int.
         description: dict for `data.json`; two data sets that differ have different ones.
     """
 
-    config: object
-    training: np.ndarray
-    validation: np.ndarray
+    config: UnsupervisedConfig
+    training: datasets.ImageSet
+    validation: datasets.ImageSet | None
     steps_per_epoch: int
     description: dict
 
     def training_batches(self, start_step):
         """Batches from a step to the end of training; order and flips depend on the step alone."""
         return datasets.training_batches(
-            self.training,
+            self.training.images,
             batch_size=self.config.batch_size,
             seed=self.config.seed,
             flip=self.config.horizontal_flip,
@@ -64,15 +66,17 @@ class Images:
     @property
     def validation_batches(self):
         """The validation images in order, or None."""
-        if not len(self.validation):
+        if self.validation is None:
             return None
-        return datasets.evaluation_batches(self.validation, batch_size=self.config.batch_size)
+        return datasets.evaluation_batches(
+            self.validation.images, batch_size=self.config.batch_size
+        )
 
     @property
     def pictured(self):
         """A few images, the same at each epoch; unseen in training where there are such."""
-        source = self.validation if len(self.validation) else self.training
-        return source[:_NUM_PICTURED]
+        source = self.training if self.validation is None else self.validation
+        return source.images[:_NUM_PICTURED]
 
 
 def load_images(config):
@@ -92,10 +96,9 @@ def load_images(config):
     held_out = config.validation_examples
     if held_out is None:
         held_out = min(_LARGEST_VALIDATION, len(everything) // 20)
-    training, validation = everything.images, everything.images[:0]
+    training, validation = everything, None
     if held_out:
-        parts = datasets.split_validation(everything, held_out, config.seed)
-        training, validation = (part.images for part in parts)
+        training, validation = datasets.split_validation(everything, held_out, config.seed)
     return Images(
         config=config,
         training=training,
@@ -103,7 +106,7 @@ def load_images(config):
         steps_per_epoch=datasets.steps_per_epoch(len(training), config.batch_size),
         description={
             "training_images": len(training),
-            "validation_images": len(validation),
+            "validation_images": 0 if validation is None else len(validation),
             "skipped": list(everything.skipped),
             "checksum": _checksum(everything.images),
         },

@@ -68,7 +68,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     from export import saved_model
-    from trainers import checkpoints, devices, loop, setup, summaries
+    from trainers import checkpoints, devices, loop, probes, setup, summaries
 
     strategy = devices.strategy()
     replicas = strategy.num_replicas_in_sync
@@ -83,7 +83,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
     model = setup.build_model(config, policy, strategy)
     parameters = int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
     print(
-        f"{len(images.training):,} training and {len(images.validation):,} validation images; "
+        f"{len(images.training):,} training and {facts['validation_images']:,} validation images; "
         f"{parameters:,} parameters; {policy} on {devices.description()}"
         + (f", {replicas} devices" if replicas > 1 else ""),
         flush=True,
@@ -109,8 +109,6 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
     with runs.replaced_when_whole(run_dir / "model.keras") as temporary:
         model.save(temporary)
-    if export:
-        print(f"SavedModel: {saved_model.export_model(model, run_dir / 'export')}", flush=True)
     result = {
         **run_folder.last_metrics,
         "parameters": parameters,
@@ -118,6 +116,19 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         "device": devices.description(),
         "versions": devices.versions(),
     }
+    probe = probes.linear_probe(model, images.training, images.validation, config.seed)
+    if probe:
+        result["linear_probe"] = probe
+        print(
+            f"linear probe, {probe['test_images']:,} held-out images of {probe['classes']} "
+            f"classes: top-1 {probe['top1']:.1%} (untrained backbone: "
+            f"{probe['random_backbone_top1']:.1%})",
+            flush=True,
+        )
+    if export:
+        record = {"settings": config.to_json(), "data": facts, "result": result}
+        version = saved_model.export_model(model, run_dir / "export", record)
+        print(f"SavedModel: {version}", flush=True)
     runs.write_json(run_dir / "result.json", result)
     print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
 

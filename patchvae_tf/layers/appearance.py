@@ -47,11 +47,13 @@ class AppearancePooling(keras.layers.Layer):
         appearance_dim = mean_map.shape[-1] // num_parts
         weight = tf.stop_gradient(occurrence)  # [batch, h, w, num_parts]
         weight /= tf.reduce_sum(weight, axis=[1, 2], keepdims=True) + self.epsilon
-        grid = tf.concat([tf.shape(occurrence), [appearance_dim]], axis=0)
+        batch, height, width, _ = tf.unstack(tf.shape(occurrence))
+        weight = tf.reshape(weight, [batch, height * width, num_parts])
 
         def pooled(channels):  # [batch, h, w, num_parts * appearance_dim] -> [batch, k, d]
-            # b batch, h rows, w columns, k parts, d appearance size
-            return tf.einsum("bhwk,bhwkd->bkd", weight, tf.reshape(channels, grid))
+            channels = tf.reshape(channels, [batch, height * width, num_parts, appearance_dim])
+            # b batch, l location, k part, d appearance
+            return tf.einsum("blk,blkd->bkd", weight, channels)
 
         variance = pooled(variance_from_log(log_variance_map))
         # A part that occurs nowhere has no weight to pool with: its KL must still be finite.

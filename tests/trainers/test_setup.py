@@ -51,7 +51,7 @@ def test_images_are_held_out_and_described(tmp_path):
     assert (len(loaded.training), len(loaded.validation)) == (38, 2)  # a twentieth
     assert loaded.steps_per_epoch == 9
     assert loaded.description["training_images"] == 38
-    both = np.concatenate([loaded.training, loaded.validation]).reshape(40, -1)
+    both = np.concatenate([loaded.training.images, loaded.validation.images]).reshape(40, -1)
     assert {tuple(row) for row in both} == {tuple(row) for row in images.reshape(40, -1)}
     images[7, 0, 0, 0] += 1
     np.savez(tmp_path / "images.npz", x_train=images.astype("uint8"))

@@ -1,0 +1,218 @@
+"""Measures a SavedModel as a server runs it: loading, latency, and images/s beside the bare model.
+
+Everything happens in this process, without a network: what is measured is the export, not a
+server. The bare model is the same Keras model, called in a `tf.function` for the same outputs; it
+and the two signatures are interleaved, round by round, and medians are shown.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+USAGE = "python -m benchmarks.serving [--image_sizes=32,64] [--rounds=7] [--json=FILE]"
+
+_LOAD = """
+import sys, time
+import tensorflow as tf
+start = time.perf_counter()
+tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+print(time.perf_counter() - start)
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Seconds until a version answers, at one image size.
+
+    Attributes:
+        load: of `tf.saved_model.load`, in a new process.
+        warm_up: of all its warm-up requests.
+        first: of the first request after that, one image.
+    """
+
+    image_size: int
+    load: float
+    warm_up: float
+    first: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """One image size and batch size.
+
+    Attributes:
+        keras, floats, files: images/s of the bare model, `serving_default`, `serving_bytes`.
+        ratio: median over rounds of `serving_default`'s rate over the bare model's.
+        p50, p99: dict "floats" and "files" -> milliseconds of a request.
+    """
+
+    image_size: int
+    batch_size: int
+    keras: float
+    floats: float
+    files: float
+    ratio: float
+    p50: dict
+    p99: dict
+
+
+def measure(image_size, batch_sizes, rounds, seconds):
+    """Returns (Start, list of Rates) for a new PatchVAE, exported to a temporary folder."""
+    import keras
+    import tensorflow as tf
+
+    from export import saved_model
+    from patchvae_tf import PatchVAE, datasets
+
+    keras.utils.set_random_seed(0)
+    model = PatchVAE(image_size=image_size)
+    with tempfile.TemporaryDirectory() as folder:
+        version = saved_model.export_model(model, folder)
+        start, loaded = _start(version, image_size)
+    images = datasets.load("parts", "test", image_size=image_size).images[: max(batch_sizes)]
+    files = [tf.io.encode_jpeg(image).numpy() for image in images]
+    images = tf.image.convert_image_dtype(images, tf.float32)
+
+    @tf.function(autograph=False)
+    def bare(images):
+        feature_map = model.backbone(images)
+        codes = model.codes(feature_map)
+        features = tf.reduce_mean(feature_map, axis=[1, 2])
+        return features, feature_map, codes["occurrence"], codes["appearance_mean"]
+
+    signatures = loaded.signatures
+    rates = []
+    for batch_size in batch_sizes:
+        batch, encoded = images[:batch_size], tf.constant(files[:batch_size])
+        jobs = {
+            "keras": lambda batch=batch: bare(batch)[0].numpy(),
+            "floats": lambda batch=batch: _answer(signatures["serving_default"], images=batch),
+            "files": lambda encoded=encoded: _answer(
+                signatures["serving_bytes"], image_bytes=encoded
+            ),
+        }
+        rates.append(_rates(image_size, batch_size, jobs, rounds, seconds))
+    return start, rates
+
+
+def _answer(signature, **inputs):
+    return signature(**inputs)["features"].numpy()
+
+
+def _start(version, image_size):
+    import tensorflow as tf
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    loads = [
+        float(subprocess.check_output([sys.executable, "-c", _LOAD, version], env=quiet))
+        for _ in range(3)
+    ]
+    loaded = tf.saved_model.load(version)
+    path = pathlib.Path(version, "assets.extra", "tf_serving_warmup_requests")
+    requests = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        inputs = {key: tf.constant(tf.make_ndarray(value)) for key, value in request.inputs.items()}
+        requests.append((loaded.signatures[request.model_spec.signature_name], inputs))
+    begin = time.perf_counter()
+    for signature, inputs in requests:
+        signature(**inputs)
+    warm_up = time.perf_counter() - begin
+    image = tf.fill([1, image_size, image_size, 3], 0.25)
+    begin = time.perf_counter()
+    _answer(loaded.signatures["serving_default"], images=image)
+    first = time.perf_counter() - begin
+    return Start(image_size, statistics.median(loads), warm_up, first), loaded
+
+
+def _rates(image_size, batch_size, jobs, rounds, seconds):
+    latencies = {name: [] for name in jobs}
+    medians = {name: [] for name in jobs}  # of each round
+    for round_index in range(rounds + 1):
+        for name, job in jobs.items():
+            times, begin = [], time.perf_counter()
+            while time.perf_counter() - begin < seconds or len(times) < 3:
+                start = time.perf_counter()
+                job()
+                times.append(time.perf_counter() - start)
+            if round_index:  # the first round warms up
+                latencies[name] += times
+                medians[name].append(statistics.median(times))
+    rate = {name: batch_size / statistics.median(values) for name, values in medians.items()}
+    percentiles = {
+        name: statistics.quantiles(values, n=100, method="inclusive")
+        for name, values in latencies.items()
+    }
+    return Rates(
+        image_size=image_size,
+        batch_size=batch_size,
+        **rate,
+        ratio=statistics.median(
+            keras / floats
+            for keras, floats in zip(medians["keras"], medians["floats"], strict=True)
+        ),
+        p50={name: 1000 * percentiles[name][49] for name in ("floats", "files")},
+        p99={name: 1000 * percentiles[name][98] for name in ("floats", "files")},
+    )
+
+
+def tables(starts, rates):
+    """The measurements as two Markdown tables."""
+    lines = ["| size | load s | warm-up s | first request ms |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.image_size} | {row.load:.2f} | {row.warm_up:.1f} | {1000 * row.first:.1f} |"
+        for row in starts
+    ]
+    lines += [
+        "",
+        "| size | batch | bare model images/s | `serving_default` (of bare) | p50, p99 ms "
+        "| `serving_bytes` | p50, p99 ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.image_size} | {row.batch_size} | {row.keras:.0f} "
+        f"| {row.floats:.0f} ({row.ratio:.1%}) | {row.p50['floats']:.1f}, {row.p99['floats']:.1f} "
+        f"| {row.files:.0f} | {row.p50['files']:.1f}, {row.p99['files']:.1f} |"
+        for row in rates
+    ]
+    return "\n".join(lines)
+
+
+def main(argv):
+    """Measures all sizes asked for and prints the tables."""
+    del argv
+    from trainers import devices
+
+    starts, rates = [], []
+    for image_size in map(int, flags.FLAGS.image_sizes):
+        start, more = measure(
+            image_size,
+            [int(size) for size in flags.FLAGS.batch_sizes],
+            flags.FLAGS.rounds,
+            flags.FLAGS.seconds,
+        )
+        starts.append(start)
+        rates += more
+    print(f"{devices.description()}; {devices.versions()}\n\n{tables(starts, rates)}")
+    if flags.FLAGS.json:
+        rows = [dataclasses.asdict(row) for row in starts + rates]
+        pathlib.Path(flags.FLAGS.json).write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.DEFINE_list("image_sizes", ["32", "64"], "sides in pixels")
+    flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images a request")
+    flags.DEFINE_integer("rounds", 7, "rounds that count; one more warms up", lower_bound=1)
+    flags.DEFINE_float("seconds", 1.0, "of each job in a round", lower_bound=0.0)
+    flags.DEFINE_string("json", None, "file that takes the measurements")
+    app.run(main)

@@ -1,0 +1,216 @@
+"""The model card: what a version is, what it takes and gives, and what was measured of it."""
+
+import json
+import math
+
+from patchvae_tf import backbones
+
+# How a card names the measures of a run's record.
+_MEASURES = {
+    "epoch": "epochs trained",
+    "step": "steps trained",
+    "loss": "loss, train",
+    "reconstruction": "reconstruction, train",
+    "val_loss": "loss, held out",
+    "val_reconstruction": "reconstruction, held out",
+    "val_kl_occurrence": "KL of occurrence, held out, nats",
+    "val_kl_appearance": "KL of appearance, held out, nats",
+    "val_kl": "KL, held out, nats",
+    "val_occurrence_rate": "share of (place, part) pairs that occur, held out",
+}
+
+
+def facts(model, signatures, record):
+    """What is known of an exported model, as plain values for `model.json`.
+
+    Args:
+        model: PatchVAE or BetaVAE.
+        signatures: dict name -> concrete function.
+        record: dict as `runs.read_record` returns it, or None for a model without a run.
+
+    Returns:
+        dict: `model`, `image_size`, `stride`, `arguments`, `parameters`, `signatures`, `run`.
+    """
+    arguments = {
+        name: value
+        for name, value in model.get_config().items()
+        if isinstance(value, bool | int | float | str) or value is None
+    }
+    return {
+        "model": type(model).__name__,
+        "image_size": model.image_size,
+        "stride": model.stride,
+        "arguments": arguments,
+        "parameters": {"backbone": _trainable(model.backbone), "model": _trainable(model)},
+        "signatures": {name: _contract(function) for name, function in signatures.items()},
+        "run": record,
+    }
+
+
+def _trainable(model):
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def _contract(function):
+    """Names, shapes (None: any) and dtypes of a signature's input and outputs."""
+    ((spec,), _) = function.structured_input_signature
+    return {
+        "inputs": {spec.name: _tensor(spec)},
+        "outputs": {
+            name: _tensor(tensor) for name, tensor in sorted(function.structured_outputs.items())
+        },
+    }
+
+
+def _tensor(spec):
+    return {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
+
+
+def write(folder, values, more=""):
+    """Writes `model.json` and `MODEL_CARD.md` into a version's folder.
+
+    Args:
+        folder: pathlib.Path.
+        values: dict as `facts` returns it.
+        more: str, sections of Markdown that only this format of export has.
+    """
+    (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n")
+    (folder / "MODEL_CARD.md").write_text(_markdown(values, more))
+
+
+def _markdown(values, more):
+    run, size = values["run"], values["image_size"]
+    name = "PatchVAE" if values["model"] == "PatchVAE" else "β-VAE"
+    return "\n".join(
+        [
+            f"# {name}, {size} × {size} pixels",
+            "",
+            f"Image features learned without labels: the backbone φ of a {name} (Gupta, Singh, "
+            "Shrivastava, CVPR 2020), whose pooled output is `features`.",
+            "",
+            "## Input",
+            *_input(values),
+            "",
+            "## Signatures",
+            *_signature_table(values["signatures"]),
+            "",
+            *_meanings(values),
+            *([more] if more else []),
+            "## Data and training",
+            *_training(run),
+            "",
+            "## Measured",
+            *_measured(run),
+            "",
+            "## Parameters",
+            f"φ {values['parameters']['backbone']:,}; the whole model "
+            f"{values['parameters']['model']:,} (trainable).",
+            "",
+            "## Limits",
+            "The features describe what was in the training images; on images of another kind "
+            "measure before you rely on them. A part is whatever helps to rebuild an image: it "
+            "need not be one that a person would name. The model was not examined for bias.",
+            "",
+            "## Licence",
+            "The code that made this is under Apache-2.0. The weights come from the images named "
+            "above: whether their licence reaches the weights is for whoever passes them on.",
+            "",
+        ]
+    )
+
+
+def _input(values):
+    size = values["image_size"]
+    images = "RGB images, float32 in [0, 1], any number in a batch"
+    if "serving_bytes" not in values["signatures"]:
+        return [f"{images}, all {size} × {size} pixels; the values are not checked."]
+    return [
+        f"{images}; in a batch all of one size, height and width multiples of {values['stride']}. "
+        f"Trained at {size} × {size}: other sizes work, features are best near it. "
+        "`serving_bytes` takes whole files (JPEG, PNG, GIF, BMP, WEBP) of any sizes instead, makes "
+        f"each square as in training (shorter side to {size}, then the centre), and says in "
+        "`valid` which could be read.",
+    ]
+
+
+def _signature_table(signatures):
+    lines = ["| signature | input | outputs |", "|---|---|---|"]
+    for name, contract in signatures.items():
+        inputs, outputs = (
+            ", ".join(f"`{key}` {_shape(tensor)}" for key, tensor in contract[side].items())
+            for side in ("inputs", "outputs")
+        )
+        lines.append(f"| `{name}` | {inputs} | {outputs} |")
+    return lines
+
+
+def _shape(tensor):
+    """E.g. "[n, h, w, 128]" for a batch of maps; other dtypes than float32 are named."""
+    letters = iter("nhw")
+    sides = [next(letters) if side is None else str(side) for side in tensor["shape"]]
+    dtype = "" if tensor["dtype"] == "float32" else f" {tensor['dtype']}"
+    return f"[{', '.join(sides)}]{dtype}"
+
+
+def _meanings(values):
+    lines = [
+        "n images; h and w of an input are pixels, of a map places, one for "
+        f"{values['stride']} × {values['stride']} pixels (of `conv1` and `conv1_3`: for 4 × 4). "
+        "All float32 but where another type is named.",
+        "",
+        "- `features`: φ's output, averaged over the places; `feature_map`: before that.",
+    ]
+    if values["model"] == "PatchVAE":
+        lines += [
+            "- `occurrence`: the probability that a part occurs at a place.",
+            "- `appearance`: how each part looks in the image, as the mean of a Gaussian.",
+        ]
+    if "stages" in values["signatures"]:
+        stages = ", ".join(f"`{stage.replace('-', '_')}`" for stage in backbones.STAGES)
+        lines += [
+            f"- {stages}: φ's maps at three depths, for transfer.",
+            "- `reconstruction`: the image as its code describes it; `decode` makes an image from "
+            "any code.",
+        ]
+    return [*lines, ""]
+
+
+def _training(run):
+    if not run:
+        return ["Not recorded: the model was exported by itself, not from a run."]
+    settings, data = run["settings"], run["data"]
+    left_out = f", {len(data['skipped'])} unreadable left out" if data["skipped"] else ""
+    device = (run["result"] or {}).get("device", "a machine not recorded")
+    return [
+        f"Data: `{settings['dataset']}`, {data['training_images']:,} images, "
+        f"{data['validation_images']:,} more held out{left_out}. Labels had no part in training.",
+        "",
+        f"Trained on {device}, {data['dtype_policy']}; exported in float32.",
+        "",
+        "| setting | value |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in settings.items()),
+    ]
+
+
+def _measured(run):
+    result = (run or {}).get("result") or {}
+    lines = [
+        f"| {label} | {result[name]:.4g} |" for name, label in _MEASURES.items() if name in result
+    ]
+    probe = result.get("linear_probe")
+    if probe:
+        setting = (
+            f"{probe['classes']} classes, {probe['training_images']:,} labelled training images, "
+            f"{probe['test_images']:,} held out"
+        )
+        lines = [
+            f"| linear probe on `features`, top-1 ({setting}) | {probe['top1']:.1%} |",
+            f"| the same on an untrained φ | {probe['random_backbone_top1']:.1%} |",
+            *lines,
+        ]
+    elif lines:
+        lines.append(
+            "| accuracy of a classifier | not measured: no labels, or no images held out |"
+        )
+    return ["| measure | value |", "|---|---|", *lines] if lines else ["Nothing is recorded."]

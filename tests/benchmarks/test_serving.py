@@ -1,0 +1,29 @@
+"""The measuring is right; what it measures is not tested."""
+
+import pytest
+
+from benchmarks import serving
+
+
+def test_a_small_measurement_has_every_figure():
+    start, rates = serving.measure(image_size=16, batch_sizes=[1, 3], rounds=2, seconds=0.0)
+    assert min(start.load, start.warm_up, start.first) > 0
+    assert [row.batch_size for row in rates] == [1, 3]
+    for row in rates:
+        assert min(row.keras, row.floats, row.files, row.ratio) > 0
+        for name in ("floats", "files"):
+            assert row.p50[name] <= row.p99[name]
+            rate = row.floats if name == "floats" else row.files
+            # The median of all requests, and of the rounds' medians.
+            assert rate * row.p50[name] / 1000 == pytest.approx(row.batch_size, rel=1.0)
+
+
+def test_the_tables_show_what_was_measured():
+    start = serving.Start(image_size=32, load=0.467, warm_up=1.02, first=0.0024)
+    latencies = {"p50": {"floats": 81.7, "files": 105.8}, "p99": {"floats": 85.6, "files": 112.5}}
+    row = serving.Rates(
+        32, 256, keras=3181.0, floats=3152.0, files=2422.0, ratio=0.981, **latencies
+    )
+    lines = serving.tables([start], [row]).splitlines()
+    assert lines[2] == "| 32 | 0.47 | 1.0 | 2.4 |"
+    assert lines[-1] == ("| 32 | 256 | 3181 | 3152 (98.1%) | 81.7, 85.6 | 2422 | 105.8, 112.5 |")

@@ -1,0 +1,84 @@
+"""What the tests of the export share: small models, what they answer, and how it is compared."""
+
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from patchvae_tf import BetaVAE, PatchVAE
+from tests.testing_utils import random_images
+
+ROOT = pathlib.Path(__file__).parents[2]
+SIZE = 16
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+
+
+def patch_vae(**kwargs):
+    """A small PatchVAE that saw images: moving statistics are not those it began with."""
+    return _with_moved_statistics(
+        PatchVAE(image_size=SIZE, num_parts=4, appearance_dim=2, **kwargs)
+    )
+
+
+def beta_vae():
+    return _with_moved_statistics(BetaVAE(image_size=SIZE, latent_dim=5))
+
+
+def _with_moved_statistics(model):
+    for seed in (1, 2):
+        model(random_images(8, SIZE, seed), training=True)
+    return model
+
+
+def expected_outputs(model, images):
+    """Signature name -> outputs, by the Keras model, a PatchVAE, in a graph as it is trained.
+
+    (Called eagerly its layers are not fused: the last digits of float32 differ then.)
+    """
+    return tf.function(_expected_outputs)(model, tf.constant(images))
+
+
+def _expected_outputs(model, images):
+    outputs = model(images)
+    features = model.backbone(images)
+    layers = {"conv1": "conv1_pool", "conv1_3": "conv3_out", "conv1_5": "conv5_out"}
+    maps = keras.Model(
+        model.backbone.input,
+        {name: model.backbone.get_layer(layer).output for name, layer in layers.items()},
+    )
+    return {
+        "serving_default": {
+            "features": tf.reduce_mean(features, axis=[1, 2]),
+            "feature_map": features,
+            "occurrence": outputs["occurrence"],
+            "appearance": outputs["appearance_mean"],
+        },
+        "stages": maps(images),
+        "reconstruct": {"reconstruction": outputs["reconstruction"]},
+        "decode": {"images": outputs["reconstruction"]},
+    }
+
+
+def default_answer(loaded, images):
+    """What `serving_default` of a loaded SavedModel says of an array of images."""
+    return loaded.signatures["serving_default"](tf.constant(images))
+
+
+def assert_same(outputs, expected, **tolerance):
+    """Two dicts of outputs: the same names and values, equal or within the tolerance."""
+    assert set(outputs) == set(expected)
+    for name, value in outputs.items():
+        if tolerance:
+            np.testing.assert_allclose(value, expected[name], **tolerance, err_msg=name)
+        else:
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def python(*arguments, **kwargs):
+    """Runs this interpreter; the finished process, with its text."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], capture_output=True, text=True, **kwargs
+    )

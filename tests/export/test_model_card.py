@@ -1,0 +1,80 @@
+"""The model card says what the version holds and what was measured."""
+
+import json
+
+import pytest
+
+from export import saved_model
+from tests.export.exporting import SIZE, beta_vae
+
+RECORD = {
+    "settings": {"dataset": "photos", "image_size": SIZE, "epochs": 3},
+    "data": {
+        "training_images": 12345,
+        "validation_images": 67,
+        "skipped": ["broken.jpg"],
+        "dtype_policy": "mixed_bfloat16",
+    },
+    "result": {
+        "epoch": 3,
+        "val_loss": 390.726,
+        "device": "A processor, 2 cores",
+        "linear_probe": {
+            "top1": 0.85,
+            "random_backbone_top1": 0.547,
+            "classes": 10,
+            "training_images": 9500,
+            "test_images": 67,
+        },
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def beta_version(tmp_path_factory):
+    return saved_model.export_model(beta_vae(), tmp_path_factory.mktemp("export"), RECORD)
+
+
+def test_a_model_without_a_run_says_so(exported):
+    model, version = exported
+    facts = json.loads((version / "model.json").read_text())
+    assert (facts["model"], facts["image_size"], facts["stride"]) == ("PatchVAE", SIZE, 8)
+    assert facts["arguments"]["num_parts"] == 4
+    assert facts["parameters"]["backbone"] == 683_072
+    assert facts["parameters"]["model"] == model.count_params() - sum(
+        weight.shape.num_elements() for weight in model.non_trainable_weights
+    )
+    assert facts["run"] is None
+    contract = facts["signatures"]["serving_bytes"]
+    assert contract["inputs"] == {"image_bytes": {"shape": [None], "dtype": "string"}}
+    assert contract["outputs"]["valid"] == {"shape": [None], "dtype": "bool"}
+    assert contract["outputs"]["occurrence"]["shape"] == [None, 2, 2, 4]
+    card = (version / "MODEL_CARD.md").read_text()
+    assert "# PatchVAE, 16 × 16 pixels" in card
+    assert "Not recorded" in card
+    assert "Nothing is recorded." in card
+    assert "| `decode` | `latent` [n, h, w, 8] | `images` [n, h, w, 3] |" in card
+
+
+def test_the_record_of_a_run_is_in_the_card(beta_version):
+    assert json.loads((beta_version / "model.json").read_text())["run"] == RECORD
+    card = (beta_version / "MODEL_CARD.md").read_text()
+    for line in (
+        "# β-VAE, 16 × 16 pixels",
+        "Data: `photos`, 12,345 images, 67 more held out, 1 unreadable left out.",
+        "Trained on A processor, 2 cores, mixed_bfloat16; exported in float32.",
+        "| epochs | 3 |",
+        "top-1 (10 classes, 9,500 labelled training images, 67 held out) | 85.0% |",
+        "| the same on an untrained φ | 54.7% |",
+        "| loss, held out | 390.7 |",
+        "| `decode` | `latent` [n, 5] | `images` [n, 16, 16, 3] |",
+    ):
+        assert line in card
+    assert "occurrence" not in card.split("## Data")[0]
+    assert "Nothing is recorded" not in card
+
+
+def test_what_was_not_measured_is_named(tmp_path):
+    result = {name: value for name, value in RECORD["result"].items() if name != "linear_probe"}
+    version = saved_model.export_model(beta_vae(), tmp_path, {**RECORD, "result": result})
+    assert "| accuracy of a classifier | not measured" in (version / "MODEL_CARD.md").read_text()

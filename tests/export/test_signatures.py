@@ -1,0 +1,197 @@
+"""The signatures of the SavedModel answer as the Keras model does."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import saved_model
+from patchvae_tf import PatchVAE
+from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+from tests.export.exporting import (
+    CLOSE,
+    SIZE,
+    assert_same,
+    beta_vae,
+    default_answer,
+    expected_outputs,
+    patch_vae,
+)
+from tests.testing_utils import random_images
+
+
+def _copy(model):
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+@pytest.mark.parametrize("sides", [(SIZE, SIZE), (24, 32)])
+def test_signatures_equal_the_model(model, loaded, sides):
+    images = random_images(3, 32)[:, : sides[0], : sides[1]]
+    expected = expected_outputs(model, images)
+    for name, outputs in expected.items():
+        batch = model(images)["latent"] if name == "decode" else tf.constant(images)
+        answer = loaded.signatures[name](batch)
+        assert_same(answer, outputs, **CLOSE)
+        assert {tensor.dtype for tensor in answer.values()} == {tf.float32}
+    np.testing.assert_allclose(loaded(images), expected["serving_default"]["features"], **CLOSE)
+    occurrence = default_answer(loaded, images)["occurrence"].numpy()
+    assert occurrence.shape == (3, sides[0] // 8, sides[1] // 8, 4)
+    assert occurrence.std() > 1e-3
+
+
+def test_files_answer_as_their_pixels_and_a_bad_one_as_black(loaded, files):
+    valid = np.array([True, False, True, True, False, True, True])
+    pixels = np.zeros((len(files), SIZE, SIZE, 3), np.uint8)
+    for index in np.flatnonzero(valid):
+        pixels[index] = resize_and_crop(decode_image(files[index]), SIZE)
+    images = tf.image.convert_image_dtype(pixels, tf.float32)
+    answer = loaded.signatures["serving_bytes"](tf.constant(files))
+    assert_same(answer, {**default_answer(loaded, images), "valid": valid})
+
+
+def test_files_all_unreadable(loaded):
+    answer = loaded.signatures["serving_bytes"](tf.constant([b"", b"no image"]))
+    np.testing.assert_array_equal(answer["valid"], [False, False])
+    black = default_answer(loaded, np.zeros((2, SIZE, SIZE, 3), np.float32))
+    np.testing.assert_array_equal(answer["features"], black["features"])
+
+
+def test_an_empty_batch_has_empty_outputs(loaded):
+    images, grid = tf.zeros([0, SIZE, SIZE, 3]), (0, SIZE // 8, SIZE // 8)
+    shapes = {
+        "features": (0, 128),
+        "feature_map": (*grid, 128),
+        "occurrence": (*grid, 4),
+        "appearance": (0, 4, 2),
+    }
+    cases = {
+        "serving_default": (images, shapes),
+        "serving_bytes": (tf.constant([], tf.string), {**shapes, "valid": (0,)}),
+        "stages": (
+            images,
+            {"conv1": (0, 4, 4, 64), "conv1_3": (0, 4, 4, 64), "conv1_5": (*grid, 128)},
+        ),
+        "reconstruct": (images, {"reconstruction": images.shape}),
+        "decode": (tf.zeros([*grid, 8]), {"images": images.shape}),
+    }
+    for name, (batch, expected) in cases.items():
+        answer = loaded.signatures[name](batch)
+        assert {key: tuple(tensor.shape) for key, tensor in answer.items()} == expected
+    assert loaded(images).shape == (0, 128)
+
+
+@pytest.mark.parametrize("name", ["serving_default", "stages", "reconstruct", "root"])
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((2, 24, 20, 3)), r"width that are multiples of 8: resize .*\] \[2 24 20 3\]"),
+        (np.full((1, 16, 16, 3), 255.0), r"divide 8-bit values by 255.*\] \[255\] \[255\]"),
+        (np.full((1, 16, 16, 3), -0.1), r"values in \[0, 1\] .*\] \[-0.1\] \[-0.1\]"),
+        (np.where(np.arange(16 * 16 * 3) == 5, np.nan, 0.5).reshape(1, 16, 16, 3), "no NaN"),
+    ],
+)
+def test_wrong_images_are_refused_with_the_way_out(loaded, name, images, message):
+    function = loaded if name == "root" else loaded.signatures[name]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        function(tf.constant(images, tf.float32))
+
+
+def test_a_little_beyond_the_range_is_rounding(loaded):
+    loaded(tf.fill([1, SIZE, SIZE, 3], 1.0005))
+    loaded(tf.fill([1, SIZE, SIZE, 3], -0.0005))
+
+
+def test_phi_runs_once_a_request(loaded):
+    graph = loaded.signatures["serving_default"].graph.as_graph_def()
+    nodes = [node.op for function in graph.library.function for node in function.node_def]
+    assert nodes.count("Conv2D") == 10 + 3  # φ's with its shortcut, and the heads
+
+
+def test_the_root_is_a_reusable_saved_model(exported, loaded):
+    model, version = exported
+    for name, weights in (
+        ("variables", model.backbone.weights),
+        ("trainable_variables", model.backbone.trainable_weights),
+        ("all_variables", model.weights),
+    ):
+        variables = getattr(loaded, name)
+        assert len(variables) == len(weights)
+        for variable, weight in zip(variables, weights, strict=True):
+            np.testing.assert_array_equal(variable, weight)
+    assert list(loaded.regularization_losses) == []
+    # Neither an optimizer nor metrics.
+    saved = [name for name, _ in tf.train.list_variables(version / "variables" / "variables")]
+    assert {name.partition("/")[0] for name in saved} == {
+        *("variables", "all_variables", "save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
+    }
+    assert len(saved) == len(model.weights) + 2
+
+
+def test_fine_tuning_the_root_moves_phi(exported):
+    model, version = exported
+    loaded = tf.saved_model.load(version)
+    images = random_images(4, SIZE, seed=5)
+    before = [variable.numpy() for variable in loaded.all_variables]
+    with tf.GradientTape() as tape:
+        features = loaded(images, training=True)
+        loss = tf.reduce_sum(features[:, :64]) - tf.reduce_sum(features[:, 64:])
+    batch_moments = tf.reduce_mean(_copy(model).backbone(images, training=True), axis=[1, 2])
+    np.testing.assert_allclose(features, batch_moments, rtol=1e-5, atol=1e-5)
+    gradients = tape.gradient(loss, loaded.trainable_variables)
+    for variable, gradient in zip(loaded.trainable_variables, gradients, strict=True):
+        variable.assign_sub(0.01 * gradient)
+    moved = [
+        bool(np.any(variable.numpy() != old))
+        for variable, old in zip(loaded.all_variables, before, strict=True)
+    ]
+    # φ comes first: its weights and moving statistics moved, heads and decoder did not.
+    count = len(loaded.variables)
+    assert moved == [True] * count + [False] * (len(moved) - count)
+    loaded(tf.zeros([0, SIZE, SIZE, 3]), training=True)
+    assert np.isfinite(loaded(images)).all()
+
+
+# A loss on `features` alone has no gradient for the heads.
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_tfsm_layer_answers_and_learns(exported, loaded):
+    layer = keras.layers.TFSMLayer(exported[1], call_endpoint="serving_default")
+    images = random_images(2, SIZE)
+    np.testing.assert_array_equal(layer(images)["features"], loaded(images))
+    inputs = keras.Input((SIZE, SIZE, 3))
+    classifier = keras.Model(inputs, keras.layers.Dense(2)(layer(inputs)["features"]))
+    classifier.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    classifier.train_on_batch(images, np.eye(2, dtype="float32"))
+    assert np.abs(layer(images)["features"] - loaded(images)).max() > 1e-4
+
+
+def test_beta_vae_has_features_of_any_size_and_codes_of_its_own(tmp_path):
+    model = beta_vae()
+    loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
+    for sides in ((SIZE, SIZE), (24, 32)):
+        images = random_images(2, 32)[:, : sides[0], : sides[1]]
+        features = model.backbone(images)
+        expected = {"features": tf.reduce_mean(features, axis=[1, 2]), "feature_map": features}
+        assert_same(default_answer(loaded, images), expected, **CLOSE)
+    images = random_images(2, SIZE)
+    outputs = model(images)
+    answer = loaded.signatures["reconstruct"](tf.constant(images))["reconstruction"]
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    answer = loaded.signatures["decode"](outputs["latent"])["images"]
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    assert loaded.signatures["decode"](tf.zeros([0, 5]))["images"].shape == (0, SIZE, SIZE, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="width 16, as in training"):
+        loaded.signatures["reconstruct"](tf.zeros([1, 24, 24, 3]))
+
+
+def test_a_bfloat16_model_is_exported_in_float32(tmp_path):
+    model = patch_vae(dtype="mixed_bfloat16")
+    loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
+    plain = PatchVAE(image_size=SIZE, num_parts=4, appearance_dim=2)
+    plain.set_weights(model.get_weights())
+    images = random_images(2, SIZE)
+    for name, outputs in expected_outputs(plain, images).items():
+        batch = plain(images)["latent"] if name == "decode" else tf.constant(images)
+        assert_same(loaded.signatures[name](batch), outputs, **CLOSE)
+    assert model.backbone.get_layer("conv1_conv").compute_dtype == "bfloat16"  # left as it was
