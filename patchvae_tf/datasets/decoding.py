@@ -1,6 +1,8 @@
-"""Encoded examples to an `ImageSet`, in parallel, leaving out what cannot be read."""
+"""Encoded examples to pixels, in parallel, leaving out what cannot be read."""
 
+import dataclasses
 import logging
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -13,19 +15,100 @@ from patchvae_tf.errors import InputError
 
 NO_LABEL = -1
 
-_BATCH = 64
+_GROUP = 64  # images that are decoded by one call: each call costs as much as ten images
 _MAX_UNREADABLE = 0.01  # Fraction of the examples.
 _NUM_NAMED = 3
 
 
-def decode_examples(examples, keys, *, image_size, class_names, progress):
-    """Decodes a stream of examples.
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedExamples:
+    """The image files of one split, not yet read; `len()` counts them.
+
+    Attributes:
+        count: int.
+        key: function index -> name of the example.
+        open: function start -> `tf.data.Dataset` of (item, int64 label or `NO_LABEL`), from that
+            example to the end.
+        read: function of an item (scalar string) -> the bytes of the file, in a graph.
+        labelled: bool, whether the source has labels.
+        class_names: names by label, or None.
+    """
+
+    count: int
+    key: Callable[[int], str]
+    open: Callable[[int], tf.data.Dataset]
+    read: Callable
+    labelled: bool
+    class_names: tuple[str, ...] | None
+
+    def __len__(self):
+        return self.count
+
+
+def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0):
+    """Reads and decodes examples in order, many at once; memory does not grow with their number.
 
     Args:
-        examples: `tf.data.Dataset` of (encoded string, int64 label or `NO_LABEL`).
-        keys: names of the examples, in order.
+        examples: `EncodedExamples`.
         image_size: int, pixels of a side.
-        class_names: tuple of strings, or None.
+        batch_size: int, examples in a batch; fewer come where some cannot be read.
+        start: int, the first example.
+
+    Yields:
+        (indices, images, labels): int64 [k], uint8 [k, image_size, image_size, 3], int64 [k].
+        The indices that are passed over are those of examples that cannot be read.
+    """
+
+    def decode(item):
+        return resize_and_crop(decode_image(examples.read(item)), image_size)
+
+    def decode_one(index, example):
+        item, label = example
+        return index, decode(item), label
+
+    def decode_batch(indices, batch):
+        items, labels = batch
+        # One after the other: the batches themselves are decoded in parallel.
+        images = tf.map_fn(decode, items, fn_output_signature=tf.uint8, parallel_iterations=1)
+        return indices, images, labels
+
+    def singly(first, stop):
+        """Examples of a batch that holds an unreadable one."""
+        return (
+            examples.open(first)
+            .take(stop - first)
+            .enumerate(first)
+            .map(decode_one)
+            .ignore_errors(log_warning=False)
+            .batch(batch_size)
+            .as_numpy_iterator()
+        )
+
+    batches = (
+        examples.open(start)
+        .enumerate(start)
+        .batch(batch_size)
+        .map(decode_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        # An error costs the whole batch, which is then read again, one by one.
+        .ignore_errors(log_warning=False)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    next_index = start
+    for indices, images, labels in batches.as_numpy_iterator():
+        if indices[0] > next_index:
+            yield from singly(next_index, indices[0])
+        yield indices, images, labels
+        next_index = indices[-1] + 1
+    if next_index < len(examples):
+        yield from singly(next_index, len(examples))
+
+
+def decode_examples(examples, *, image_size, progress):
+    """Decodes all examples.
+
+    Args:
+        examples: `EncodedExamples`.
+        image_size: int, pixels of a side.
         progress: bool, whether to show a progress bar when it takes more than a second.
 
     Returns:
@@ -34,52 +117,46 @@ def decode_examples(examples, keys, *, image_size, class_names, progress):
     Raises:
         InputError: if more than 1 % of the examples are unreadable, or there is no room.
     """
-
-    def decode(index, example):
-        encoded, label = example
-        return index, resize_and_crop(decode_image(encoded), image_size), label
-
-    decoded = (
-        examples.enumerate()
-        .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .ignore_errors(log_warning=False)
-        .batch(_BATCH)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-    images = storage.allocate((len(keys), image_size, image_size, 3))
-    labels = np.empty(len(keys), np.int64)
-    indices = np.empty(len(keys), np.int64)
+    count = len(examples)
+    images = storage.allocate((count, image_size, image_size, 3))
+    labels = np.empty(count, np.int64)
+    indices = np.empty(count, np.int64)
     filled = 0
     bar = tqdm.tqdm(
-        total=len(keys), desc="Decoding images", unit=" images", delay=1, disable=not progress
+        total=count, desc="Decoding images", unit=" images", delay=1, disable=not progress
     )
     with bar:
-        for batch_indices, batch_images, batch_labels in decoded.as_numpy_iterator():
-            rows = slice(filled, filled + len(batch_indices))
-            indices[rows], images[rows], labels[rows] = batch_indices, batch_images, batch_labels
+        for batch in decoded_batches(examples, image_size=image_size):
+            rows = slice(filled, filled + len(batch[0]))
+            indices[rows], images[rows], labels[rows] = batch
             filled = rows.stop
-            bar.update(len(batch_indices))
+            bar.update(len(batch[0]))
 
-    unreadable = np.ones(len(keys), bool)
+    unreadable = np.ones(count, bool)
     unreadable[indices[:filled]] = False
-    skipped = tuple(keys[index] for index in np.flatnonzero(unreadable))
-    _report_unreadable(skipped, len(keys))
-    has_labels = filled > 0 and labels[:filled].min() != NO_LABEL
+    skipped = tuple(examples.key(index) for index in np.flatnonzero(unreadable))
+    _report_unreadable(skipped, count)
+    has_labels = examples.labelled and filled > 0 and labels[:filled].min() != NO_LABEL
     return ImageSet(
         images=images[:filled],
         labels=labels[:filled] if has_labels else None,
-        class_names=class_names if has_labels else None,
-        keys=tuple(keys[index] for index in indices[:filled]),
+        class_names=examples.class_names if has_labels else None,
+        keys=tuple(examples.key(index) for index in indices[:filled]),
         skipped=skipped,
     )
+
+
+def unreadable_message(skipped, total):
+    """E.g. "2 of 90 images cannot be read ('a.jpg', 'b.jpg')"."""
+    named = ", ".join(repr(key) for key in skipped[:_NUM_NAMED])
+    more = ", ..." if len(skipped) > _NUM_NAMED else ""
+    return f"{len(skipped)} of {total} images cannot be read ({named}{more})"
 
 
 def _report_unreadable(skipped, total):
     if not skipped:
         return
-    named = ", ".join(repr(key) for key in skipped[:_NUM_NAMED])
-    more = ", ..." if len(skipped) > _NUM_NAMED else ""
-    found = f"{len(skipped)} of {total} images cannot be read ({named}{more})"
+    found = unreadable_message(skipped, total)
     if len(skipped) > _MAX_UNREADABLE * total:
         raise InputError(
             f"{found}, more than 1 %: repair or remove them; JPEG, PNG, GIF, BMP and WEBP are read."

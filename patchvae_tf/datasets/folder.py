@@ -13,8 +13,8 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 _SPLIT_FOLDERS = {"train", "test", "val", "validation"}
 
 
-def load_folder(root, split, *, image_size, progress):
-    """Reads the images below a folder.
+def folder_examples(root, split):
+    """Lists the images below a folder.
 
     The folder holds either the images of the split "train", or one folder a split (`train`,
     `test`). If all images of a split lie in sub-folders, the first-level ones are the classes;
@@ -23,14 +23,12 @@ def load_folder(root, split, *, image_size, progress):
     Args:
         root: `pathlib.Path` of an existing folder.
         split: str.
-        image_size: int, pixels of a side.
-        progress: bool.
 
     Returns:
-        An `ImageSet`; keys are paths within the folder of the split.
+        `EncodedExamples`; keys are paths within the folder of the split.
 
     Raises:
-        InputError: if the split or the images are missing, or too many are unreadable.
+        InputError: if the split or the images are missing.
     """
     folders = _split_folders(root)
     if split not in folders:
@@ -49,18 +47,18 @@ def load_folder(root, split, *, image_size, progress):
         classes.index(path.parts[0]) if has_classes else decoding.NO_LABEL for path in files[split]
     ]
     names = [str(folders[split] / path) for path in files[split]]
-    examples = tf.data.Dataset.from_tensor_slices((names, tf.constant(labels, tf.int64)))
-    examples = examples.map(
-        lambda name, label: (tf.io.read_file(name), label),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return decoding.decode_examples(
-        examples,
-        [path.as_posix() for path in files[split]],
-        image_size=image_size,
-        class_names=tuple(classes),
-        progress=progress,
+
+    def examples(start):
+        labels_left = tf.constant(labels[start:], tf.int64)
+        return tf.data.Dataset.from_tensor_slices((tf.constant(names[start:]), labels_left))
+
+    return decoding.EncodedExamples(
+        count=len(names),
+        key=lambda index: files[split][index].as_posix(),
+        open=examples,
+        read=tf.io.read_file,
+        labelled=has_classes,
+        class_names=tuple(classes) if has_classes else None,
     )
 
 

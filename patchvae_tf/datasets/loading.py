@@ -3,10 +3,12 @@
 import os
 import pathlib
 
-from patchvae_tf.datasets.folder import load_folder
+from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples
+from patchvae_tf.datasets.folder import folder_examples
 from patchvae_tf.datasets.npz import load_npz
 from patchvae_tf.datasets.parts import load_parts
-from patchvae_tf.datasets.prepared_tfds import is_tfds_name, load_tfds
+from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
+from patchvae_tf.datasets.stream import stream_of
 from patchvae_tf.errors import InputError
 
 
@@ -31,6 +33,31 @@ def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=
     Raises:
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
+    source = _source(dataset, split, image_size, data_dir, seed, progress)
+    if isinstance(source, EncodedExamples):
+        return decode_examples(source, image_size=image_size, progress=progress)
+    return source
+
+
+def stream(dataset, split="train", *, image_size, data_dir=None, seed=0):
+    """Opens one split of a data set to be read once, in order, in memory that does not grow.
+
+    ("parts" and .npz files are arrays: they lie in memory all the same.)
+
+    Args:
+        dataset, split, image_size, data_dir, seed: as of `load`.
+
+    Returns:
+        An `ImageStream`, of the pixels that `load` gives.
+
+    Raises:
+        InputError: as `load`, but for images that cannot be read.
+    """
+    return stream_of(_source(dataset, split, image_size, data_dir, seed, False), image_size)
+
+
+def _source(dataset, split, image_size, data_dir, seed, progress):
+    """An `ImageSet`, or the `EncodedExamples` of one."""
     if image_size < 1:
         raise InputError(f"image_size is {image_size}: expected a positive number of pixels.")
     if dataset == "parts":
@@ -39,10 +66,10 @@ def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=
     if path.suffix.lower() == ".npz":
         return load_npz(path, split, image_size=image_size)
     if path.is_dir() and dataset:
-        return load_folder(path, split, image_size=image_size, progress=progress)
+        return folder_examples(path, split)
     if path.is_file():
         raise InputError(f"{dataset!r} is a file, but neither a folder nor an .npz file: name one.")
     looks_like_path = dataset.startswith((".", "~")) or os.sep in dataset
     if looks_like_path and not is_tfds_name(dataset, data_dir):
         raise InputError(f"The path {dataset!r} does not exist: check it, or name a data set.")
-    return load_tfds(dataset, split, image_size=image_size, data_dir=data_dir, progress=progress)
+    return tfds_examples(dataset, split, data_dir=data_dir)

@@ -21,8 +21,8 @@ def is_tfds_name(dataset, data_dir):
     )
 
 
-def load_tfds(dataset, split, *, image_size, data_dir, progress):
-    """Reads a prepared TFDS data set from its files, also one whose code TFDS does not know.
+def tfds_examples(dataset, split, *, data_dir):
+    """Opens a prepared TFDS data set from its files, also one whose code TFDS does not know.
 
     The images are those of the feature `image`, else of the first image feature; the labels those
     of `label`, else of the first class label.
@@ -30,12 +30,10 @@ def load_tfds(dataset, split, *, image_size, data_dir, progress):
     Args:
         dataset: str, `name`, `name/config`, `name:version` or `name/config:version`.
         split: str, also in TFDS's slicing notation ("train[:10%]").
-        image_size: int, pixels of a side.
         data_dir: str, or None for TFDS's own default.
-        progress: bool.
 
     Returns:
-        An `ImageSet`; keys are the split and the position in it.
+        `EncodedExamples`; keys are the split and the position in it.
 
     Raises:
         InputError: if the data set, the split or an image feature is missing.
@@ -70,19 +68,31 @@ def load_tfds(dataset, split, *, image_size, data_dir, progress):
             f"{', '.join(sorted(features))}: choose a data set of images."
         )
     label_key = _first_feature(features, "label", tfds.features.ClassLabel)
-    examples = builder.as_dataset(
-        split,
-        shuffle_files=False,
-        decoders={image_key: tfds.decode.SkipDecoding()},
-        # Too few records are reported by decode_examples; the assertion would fail there forever.
-        read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
-    ).map(lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL)))
-    return decoding.decode_examples(
-        examples,
-        [f"{split}/{index}" for index in range(count)],
-        image_size=image_size,
+    wanted = {key: True for key in (image_key, label_key) if key}
+
+    def examples(start):
+        dataset = builder.as_dataset(
+            split,
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding(
+                wanted, decoders={image_key: tfds.decode.SkipDecoding()}
+            ),
+            # Too few records are reported where they are decoded; the assertion would fail there
+            # forever.
+            read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
+        )
+        pairs = dataset.map(
+            lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL))
+        )
+        return pairs.skip(start)
+
+    return decoding.EncodedExamples(
+        count=count,
+        key=lambda index: f"{split}/{index}",
+        open=examples,
+        read=lambda encoded: encoded,
+        labelled=label_key is not None,
         class_names=tuple(features[label_key].names) if label_key else None,
-        progress=progress,
     )
 
 

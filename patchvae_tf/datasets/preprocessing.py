@@ -21,6 +21,20 @@ def decode_image(encoded):
     Raises:
         tf.errors.InvalidArgumentError: if the bytes are no such image, or are cut short.
     """
+    first_two = tf.strings.substr(encoded, 0, 2)
+    image = tf.cond(
+        tf.logical_or(first_two == b"RI", first_two == b"BM"),
+        lambda: _decode_webp_or_bmp(encoded),
+        lambda: _decode_any(encoded),  # the common case: as few operations as can be
+    )
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_any(encoded):
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def _decode_webp_or_bmp(encoded):
     # A substring may not start behind the end, and the bytes may be fewer than a header's.
     header = tf.strings.join([tf.strings.substr(encoded, 0, 30), "\0" * 30])
     is_webp = tf.logical_and(
@@ -30,16 +44,15 @@ def decode_image(encoded):
         tf.strings.substr(header, 0, 2) == "BM",
         tf.strings.substr(header, 28, 2) == b"\x08\x00",  # Bits per pixel.
     )
-    image = tf.case(
+    return tf.case(
         [
             # tf.io.decode_image cannot drop the alpha channel of WEBP ...
             (is_webp, lambda: _decode_webp(encoded, header)),
             # ... and takes palette indices of BMP for grey.
             (is_palette_bmp, lambda: _decode_palette_bmp(encoded)),
         ],
-        default=lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+        default=lambda: _decode_any(encoded),
     )
-    return tf.ensure_shape(image, [None, None, 3])
 
 
 def _decode_webp(encoded, header):

@@ -3,13 +3,14 @@
 import pathlib
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model, signatures
+from export import saved_model, signatures, versions
 from patchvae_tf import InputError, RunError
 from tests.export.exporting import (
     CLOSE,
@@ -127,6 +128,22 @@ def test_an_export_that_breaks_off_leaves_no_version(model, tmp_path, monkeypatc
     assert {path.name for path in tmp_path.iterdir()} == {
         *(".lock", "models.config", "batching.config")
     }
+
+
+def test_a_killed_command_leaves_no_version(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    command = ("-m", "export.saved_model", f"--run_dir={tmp_path}")
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=subprocess.DEVNULL)
+    export_dir = tmp_path / "export"
+    while not any(export_dir.glob(".export-*/version/*")):  # until it is in the middle of writing
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert versions.numbers(export_dir) == []
+    assert python(*command, cwd=ROOT).returncode == 0
+    assert versions.numbers(export_dir) == [1]
+    assert not any(export_dir.glob(".export-*"))
 
 
 def test_a_model_that_is_not_ours_is_refused(tmp_path):

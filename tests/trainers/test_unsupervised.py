@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
+from export.signatures import in_float32
 from patchvae_tf import InputError
 from patchvae_tf.config import UnsupervisedConfig
 from tests.testing_utils import random_images
@@ -27,9 +28,10 @@ SMALL = ("--image_size=16", "--num_parts=4", "--batch_size=8", "--epochs=2", "--
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """An .npz of 68 small images: 64 to train on, 8 steps an epoch."""
+    """An .npz of 68 small labelled images: 64 to train on, 8 steps an epoch."""
     path = tmp_path_factory.mktemp("data") / "images.npz"
-    np.savez(path, x_train=(random_images(68, 16) * 255).astype("uint8"))
+    pixels = (random_images(68, 16) * 255).astype("uint8")
+    np.savez(path, x_train=pixels, y_train=np.arange(68) % 2)
     return path
 
 
@@ -89,6 +91,11 @@ def test_leaves_model_record_and_pictures(finished):
     result = json.loads((run_dir / "result.json").read_text())
     assert result["step"] == 16
     assert result["val_loss"] == lines[-1]["val_loss"]
+    probe = result["linear_probe"]
+    assert (probe["classes"], probe["training_images"], probe["test_images"]) == (2, 64, 4)
+    shown = f"linear probe, 4 held-out images of 2 classes: top-1 {probe['top1']:.1%} "
+    assert shown in done.stdout
+    assert f"{probe['top1']:.1%}" in (run_dir / "export/1/MODEL_CARD.md").read_text()
     assert "64 training and 4 validation images" in done.stdout
     assert "images/s" in done.stderr
     assert "Traceback" not in done.stderr
@@ -112,7 +119,8 @@ def test_the_exported_model_gives_the_backbone_s_features(finished):
     run_dir, _ = finished
     images = tf.constant(random_images(3, 16))
     features = tf.saved_model.load(run_dir / "export/1")(images)
-    feature_map = patchvae_tf.load_model(run_dir).backbone(images)  # [3, 2, 2, 128]
+    backbone = in_float32(patchvae_tf.load_model(run_dir)).backbone  # trained in what is fast here
+    feature_map = tf.function(backbone)(images)  # [3, 2, 2, 128]
     np.testing.assert_allclose(features, np.mean(feature_map, axis=(1, 2)), atol=1e-6)
 
 
@@ -298,7 +306,7 @@ def test_two_devices_train_like_one(images, tmp_path):
         "from trainers import unsupervised\n"
         "unsupervised.run()\n"
     )
-    small = ("--learning_rate=1e-6", "--epochs=1")
+    small = ("--learning_rate=1e-6", "--epochs=1", "--precision=float32")
     done = subprocess.run(
         [sys.executable, "-c", program, *_flags(images, tmp_path / "two", *small)],
         cwd=ROOT,

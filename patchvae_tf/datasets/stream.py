@@ -1,0 +1,54 @@
+"""A data set in batches from beginning to end, or from anywhere: memory does not grow with it."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from patchvae_tf.datasets.decoding import EncodedExamples, decoded_batches
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageStream:
+    """The images of one split, read as they are asked for; `len()` counts them.
+
+    Attributes:
+        count: int, readable or not.
+        key: function index -> name of the example.
+        labelled: bool, whether the source has labels.
+        class_names: names by label, or None.
+        batches: function (batch_size, start) -> iterator of (indices int64 [k], images uint8
+            [k, size, size, 3], labels int64 [k]) in order, from example `start` on; unreadable
+            ones are passed over. A label is -1 where there is none.
+    """
+
+    count: int
+    key: Callable[[int], str]
+    labelled: bool
+    class_names: tuple[str, ...] | None
+    batches: Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+
+    def __len__(self):
+        return self.count
+
+
+def stream_of(source, image_size):
+    """Returns an `ImageStream` over an `EncodedExamples` or an `ImageSet` of this size."""
+
+    def decoded(batch_size, start):
+        return decoded_batches(source, image_size=image_size, batch_size=batch_size, start=start)
+
+    def sliced(batch_size, start):
+        for first in range(start, len(source), batch_size):
+            indices = np.arange(first, min(first + batch_size, len(source)))
+            labels = np.full(len(indices), -1) if source.labels is None else source.labels[indices]
+            yield indices, source.images[indices[0] : indices[-1] + 1], labels
+
+    is_encoded = isinstance(source, EncodedExamples)
+    return ImageStream(
+        count=len(source),
+        key=source.key if is_encoded else source.keys.__getitem__,
+        labelled=source.labelled if is_encoded else source.labels is not None,
+        class_names=source.class_names,
+        batches=decoded if is_encoded else sliced,
+    )
