@@ -66,13 +66,15 @@ class RunFolder:
 
     Args:
         path: where; made if it is not there.
+        flag: str, what its user chose it by.
 
     Raises:
         InputError: the folder cannot be written, or another process runs in it.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, flag="--run_dir"):
         self.path = pathlib.Path(path).expanduser()
+        self._flag = flag
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -80,15 +82,14 @@ class RunFolder:
             self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held for the run's life)
         except OSError as error:
             raise InputError(
-                f"--run_dir {self.path} cannot be written: {error.strerror}. "
-                "Choose another --run_dir."
+                f"{flag} {self.path} cannot be written: {error.strerror}. Choose another {flag}."
             ) from error
         try:
             # The system drops the lock with the process, however that ends.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(
-                f"another process runs in {self.path}. Wait for it, or choose another --run_dir."
+                f"another process runs in {self.path}. Wait for it, or choose another {flag}."
             ) from error
 
     @property
@@ -118,7 +119,7 @@ class RunFolder:
         if differences:
             raise InputError(
                 f"{self.path} holds a run with {difference}: {'; '.join(differences)}. "
-                "Use the same to go on with it, or choose another --run_dir."
+                f"Use the same to go on with it, or choose another {self._flag}."
             )
 
     @property

@@ -72,24 +72,24 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0):
         images = tf.map_fn(decode, items, fn_output_signature=tf.uint8, parallel_iterations=1)
         return indices, images, labels
 
-    def singly(first, stop):
-        """Examples of a batch that holds an unreadable one."""
-        return (
-            examples.open(first)
-            .take(stop - first)
-            .enumerate(first)
-            .map(decode_one)
-            .ignore_errors(log_warning=False)
-            .batch(batch_size)
-            .as_numpy_iterator()
-        )
+    def singly(start, stop):
+        """Examples one by one, in the same batches: each of these held an unreadable one."""
+        for first in range(start, stop, batch_size):
+            examples_of_batch = examples.open(first).take(min(batch_size, stop - first))
+            yield from (
+                examples_of_batch.enumerate(first)
+                .map(decode_one)
+                .ignore_errors(log_warning=False)
+                .batch(batch_size)
+                .as_numpy_iterator()
+            )
 
     batches = (
         examples.open(start)
         .enumerate(start)
         .batch(batch_size)
         .map(decode_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        # An error costs the whole batch, which is then read again, one by one.
+        # An error costs the whole batch, which is then read again.
         .ignore_errors(log_warning=False)
         .prefetch(tf.data.AUTOTUNE)
     )

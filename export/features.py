@@ -1,0 +1,372 @@
+"""Features of a whole data set by an exported model, as a file for other tools."""
+
+import contextlib
+import dataclasses
+import hashlib
+import itertools
+import json
+import logging
+import pathlib
+import shutil
+import time
+import zlib
+
+import numpy as np
+import tqdm
+
+from export import feature_files, versions
+from patchvae_tf.config import setting
+from patchvae_tf.errors import InputError, RunError
+from trainers import console, runs
+from trainers import flags as config_flags
+
+USAGE = """\
+Computes the features of a whole data set with an exported model.
+
+  python -m export.features --saved_model=RUN --dataset=FOLDER --output=features.parquet
+  python -m export.features --saved_model=RUN/export/1 --dataset=cifar100 --split=test \\
+      --outputs=features,occurrence --output=features.npz
+
+Stop with Ctrl-C at any time: the same command goes on where it stopped.
+"""
+
+_SIGNATURES = ("serving_default", "stages")  # those whose outputs can be asked for
+_PART_EXAMPLES = 4096  # what a kill may cost
+_BATCH_PIXELS = 2**20  # enough to keep the processor busy
+
+_log = logging.getLogger("patchvae_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesConfig:
+    """Settings of `python -m export.features`."""
+
+    saved_model: str | None = setting(
+        None,
+        "Model",
+        "folder of an exported version, or of its run: then the newest version; needed",
+    )
+    outputs: str = setting(
+        "features",
+        "Model",
+        "what to keep, with commas: features, feature_map, occurrence, appearance, conv1, conv1_3, "
+        "conv1_5",
+    )
+    image_size: int | None = setting(
+        None,
+        "Model",
+        "side in pixels to which images are brought, a multiple of 8 (default: the trained one)",
+        minimum=8,
+    )
+    dataset: str | None = setting(
+        None,
+        "Data",
+        "a folder of images, a TFDS name, an .npz file with x_train, or 'parts'; needed",
+    )
+    split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
+    data_dir: str | None = setting(
+        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
+    )
+    output: str | None = setting(
+        None,
+        "Output",
+        "file to write; its suffix chooses the format: .npz, .parquet, .tfrecord (sharded); needed",
+    )
+    batch_size: int | None = setting(
+        None,
+        "Output",
+        "images computed at once (default: 256, fewer if larger than 64 x 64 pixels)",
+        minimum=1,
+    )
+
+    def __post_init__(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        for name in ("saved_model", "dataset", "output"):
+            if not getattr(self, name):
+                raise InputError(f"--{name} is missing. --help shows how it is used.")
+        if pathlib.Path(self.output).suffix not in feature_files.WRITERS:
+            raise InputError(
+                f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
+            )
+        if not self.output_names:
+            raise InputError("--outputs names nothing. Use e.g. features.")
+
+    @property
+    def output_names(self):
+        """The outputs to keep, each once, in the order given."""
+        names = [name.strip() for name in self.outputs.split(",")]
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+def main(stop_request):
+    """Reads the flags, then computes."""
+    del stop_request  # at worst the part in progress is computed again
+    config = config_flags.read(FeaturesConfig)
+    extract(config)
+
+
+def extract(config):
+    """Computes the features, or goes on computing them.
+
+    Beside the output a record is written (`OUTPUT.json`); until then rows lie in `.OUTPUT.partial`.
+
+    Args:
+        config: FeaturesConfig.
+
+    Raises:
+        InputError: bad settings, model or data, or an output that is there already.
+        RunError: no image can be read, or the output cannot be written.
+    """
+    version = _version(pathlib.Path(config.saved_model).expanduser())
+    facts = _facts(version)
+    image_size = config.image_size or facts.get("image_size")
+    if image_size is None:
+        raise InputError(f"{version} does not say its image size: give --image_size.")
+    if "stride" in facts and image_size % facts["stride"]:
+        raise InputError(
+            f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
+        )
+    offered = {
+        name
+        for signature in _SIGNATURES
+        for name in facts.get("signatures", {}).get(signature, {}).get("outputs", ())
+    }
+    if facts:
+        _check_outputs(config.output_names, offered, version)
+    batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
+    job = {
+        "model": _digest(version),
+        "outputs": list(config.output_names),
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "dataset": config.dataset,
+        "split": config.split,
+    }
+    output = pathlib.Path(config.output).expanduser()
+    record_path = output.with_name(f"{output.name}.json")
+    work_path = output.with_name(f".{output.name}.partial")
+    if not work_path.exists() and _is_finished(job, output, record_path):
+        print(f"{output} is finished: {record_path} says what it holds")
+        return
+    work = runs.RunFolder(work_path, flag="--output")
+    work.check("job.json", job, "other settings")
+
+    # TensorFlow takes seconds to import: not before the settings are known to be right.
+    from patchvae_tf import datasets
+
+    print(f"{', '.join(config.output_names)} of {config.dataset} by {version}", flush=True)
+    try:
+        stream = datasets.stream(
+            config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
+        )
+        function, shapes = _function(version, config.output_names, image_size)
+    except InputError:
+        if not (work_path / "job.json").exists():
+            shutil.rmtree(work_path)  # nothing has been computed yet
+        raise
+    facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
+    work.check("data.json", facts_of_data, "other images")
+    runs.write_json(work_path / "job.json", job)
+    runs.write_json(work_path / "data.json", facts_of_data)
+    parts = feature_files.Parts(work_path, shapes, stream.labelled, stream.class_names)
+    images_per_second = _compute(function, stream, parts, batch_size)
+
+    skipped = _skipped(stream, parts)
+    with _telling(output):
+        written = feature_files.WRITERS[output.suffix](parts, output)
+    record = {
+        **job,
+        "version": str(version),
+        "rows": parts.count,
+        "files": [path.name for path in written],
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+        "labelled": stream.labelled,
+        "class_names": stream.class_names and list(stream.class_names),
+        "skipped": skipped,
+        "images_per_second": images_per_second,
+    }
+    runs.write_json(record_path, record)
+    shutil.rmtree(work_path)
+    print(f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}")
+
+
+def _version(path):
+    """The folder of the version that is meant by a version, a folder of versions or a run.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (path / "saved_model.pb").is_file():
+        return path
+    for folder in (path, path / "export"):
+        if folder.is_dir() and (numbers := versions.numbers(folder)):
+            return _version(folder / str(max(numbers)))
+    if not path.exists():
+        raise InputError(f"--saved_model {path} does not exist. Give the folder of an export.")
+    raise InputError(
+        f"--saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
+        "Give RUN/export/1, RUN/export or RUN."
+    )
+
+
+def _facts(version):
+    """The content of `model.json`, {} for a SavedModel that is not of our making."""
+    path = version / "model.json"
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
+
+
+def _check_outputs(names, offered, version):
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        raise InputError(
+            f"--outputs: {version} has no {', '.join(unknown)}: it offers "
+            f"{', '.join(sorted(offered)) or 'nothing that is known'}."
+        )
+
+
+def _digest(version):
+    """What tells one exported model from another."""
+    digest = hashlib.sha256()
+    for path in sorted(version.rglob("*")):
+        if path.name == "saved_model.pb" or path.parent.name == "variables":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_finished(job, output, record_path):
+    """Whether the output is there and made by this very job.
+
+    Raises:
+        InputError: it is there, and not by this job.
+    """
+    shards = list(output.parent.glob(f"{output.name}-*-of-*"))
+    if not (output.exists() or shards or record_path.exists()):
+        return False
+    try:
+        record = json.loads(record_path.read_text())
+        if all(record.get(name) == value for name, value in job.items()):
+            return all((output.parent / name).exists() for name in record["files"])
+    except (OSError, json.JSONDecodeError):
+        pass
+    raise InputError(
+        f"{output} is there already, with other settings. Remove it, or choose another --output."
+    )
+
+
+def _function(version, names, image_size):
+    """(function of uint8 images [n, size, size, 3] -> dict of float32, dict name -> row's shape)"""
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(version))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
+            "Export the model once more."
+        ) from error
+    signatures = {
+        name: loaded.signatures[name] for name in _SIGNATURES if name in loaded.signatures
+    }
+    source = {
+        output: name
+        for name, signature in signatures.items()
+        for output in signature.structured_outputs
+    }
+    _check_outputs(names, set(source), version)
+
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
+    )
+    def function(images):
+        images = tf.image.convert_image_dtype(images, tf.float32)
+        needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
+        answers = {signature: signatures[signature](images=images) for signature in needed}
+        return {name: answers[source[name]][name] for name in names}
+
+    outputs = function(tf.zeros([1, image_size, image_size, 3], tf.uint8))
+    return function, {name: tuple(output.shape[1:]) for name, output in outputs.items()}
+
+
+def _compute(function, stream, parts, batch_size):
+    """Computes the parts that are missing; returns the rate in images/s, None if none was."""
+    begin = parts.examples_done
+    if begin == len(stream):
+        return None
+    # Of whole batches, so that a resumed job computes the batches of an undisturbed one.
+    part_examples = max(1, _PART_EXAMPLES // batch_size) * batch_size
+    clock = time.perf_counter()
+    with tqdm.tqdm(total=len(stream), initial=begin, desc="Features", unit=" images") as bar:
+
+        def computed():
+            for indices, images, labels in stream.batches(batch_size, begin):
+                outputs = {name: tensor.numpy() for name, tensor in function(images).items()}
+                keys = np.array([stream.key(index) for index in indices])
+                yield {"index": indices, "key": keys, "label": labels, **outputs}
+                bar.update(indices[-1] + 1 - bar.n)
+
+        def part_number(columns):
+            return columns["index"][0] // part_examples
+
+        for number, batches in itertools.groupby(computed(), part_number):
+            batches = list(batches)
+            columns = {
+                name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
+            }
+            start = number * part_examples
+            with _telling(parts.folder):
+                parts.write(start, min(start + part_examples, len(stream)), columns)
+    return round((len(stream) - begin) / (time.perf_counter() - clock), 1)
+
+
+def _skipped(stream, parts):
+    """Keys of the examples that could not be read.
+
+    Raises:
+        RunError: there is no other.
+    """
+    unreadable = np.ones(len(stream), bool)
+    for indices in parts.column("index"):
+        unreadable[indices] = False
+    skipped = [stream.key(index) for index in np.flatnonzero(unreadable)]
+    if len(skipped) == len(stream):
+        raise RunError(f"none of the {len(stream)} images can be read: give images that can be.")
+    if skipped:
+        from patchvae_tf.datasets.decoding import unreadable_message
+
+        _log.warning("%s: left out.", unreadable_message(skipped, len(stream)))
+    return skipped
+
+
+def _keys_checksum(stream):
+    checksum = 0
+    for index in range(len(stream)):
+        checksum = zlib.crc32(stream.key(index).encode(), checksum)
+    return checksum
+
+
+@contextlib.contextmanager
+def _telling(path):
+    """Turns what fails while writing into a RunError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise RunError(
+            f"{path} cannot be written ({str(error).splitlines()[0][:200]}). What was computed "
+            "before stays: mend it (make room, say), then give the same command to go on."
+        ) from error
+
+
+def run():
+    """The command."""
+    config_flags.define(FeaturesConfig)
+    console.run(main, config_flags.parser(USAGE, FeaturesConfig, {}))
+
+
+if __name__ == "__main__":
+    run()
