@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 
 from export import feature_files, versions
-from patchvae_tf.config import setting
+from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError, RunError
 from trainers import console, runs
 from trainers import flags as config_flags
@@ -81,6 +81,7 @@ class FeaturesConfig:
 
     def __post_init__(self):
         """Raises InputError for a setting that is missing or wrong."""
+        check_ranges(self)
         for name in ("saved_model", "dataset", "output"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing. --help shows how it is used.")

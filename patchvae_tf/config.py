@@ -175,8 +175,7 @@ class UnsupervisedConfig:
 
     def __post_init__(self):
         """Raises InputError for the first setting out of its range."""
-        for field in dataclasses.fields(self):
-            _check(field, getattr(self, field.name))
+        check_ranges(self)
         if self.occurrence == "categorical" and self.occurrence_prior is not None:
             raise InputError(
                 "--occurrence_prior is for --occurrence=bernoulli: categorical occurrence always "
@@ -212,6 +211,12 @@ class UnsupervisedConfig:
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""
         return dataclasses.asdict(self)
+
+
+def check_ranges(config):
+    """Raises InputError for the first `setting` of a dataclass that is out of its range."""
+    for field in dataclasses.fields(config):
+        _check(field, getattr(config, field.name))
 
 
 def _check(field, value):

@@ -1,0 +1,127 @@
+"""Measures `export.features` against φ's bare speed, from arrays and from JPEG files.
+
+Bare is the exported root, called on one batch in memory again and again. Both are interleaved,
+round by round, and medians are shown. Model and images are made for the purpose.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+
+from absl import app, flags
+
+USAGE = "python -m benchmarks.features [--image_sizes=32,64] [--rounds=3] [--images=8192]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One image size and source; rates in images/s, `ratio` the median over rounds."""
+
+    image_size: int
+    source: str
+    bare: float
+    extracted: float
+    ratio: float
+
+
+def measure(image_size, images, rounds, folder):
+    """Returns a list of `Measured`.
+
+    Args:
+        image_size: int, pixels.
+        images: int, how many are extracted.
+        rounds: int.
+        folder: pathlib.Path of an empty folder.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from export import features, saved_model
+    from patchvae_tf import PatchVAE, datasets
+
+    keras.utils.set_random_seed(0)
+    version = saved_model.export_model(PatchVAE(image_size=image_size), folder / "export")
+    drawn = datasets.load("parts", "test", image_size=image_size).images
+    drawn = drawn[np.arange(images) % len(drawn)]
+    np.savez(folder / "arrays.npz", x_train=drawn)
+    (folder / "files").mkdir()
+    for index, image in enumerate(drawn):
+        file = folder / "files" / f"{index:06d}.jpg"
+        file.write_bytes(tf.io.encode_jpeg(image, quality=90).numpy())
+    root = tf.saved_model.load(version)
+    batch = tf.image.convert_image_dtype(drawn[:256], tf.float32)
+    bare_function = tf.function(lambda: root(batch), autograph=False)
+    bare_function()
+
+    def bare():
+        start, calls = time.perf_counter(), max(1, images // len(batch))
+        for _ in range(calls):
+            bare_function().numpy()
+        return calls * len(batch) / (time.perf_counter() - start)
+
+    def extracted(source):
+        output = folder / "features.npz"
+        config = features.FeaturesConfig(
+            saved_model=str(version), dataset=str(source), output=str(output)
+        )
+        with contextlib.redirect_stdout(io.StringIO()):
+            features.extract(config)
+        record = output.with_name("features.npz.json")
+        rate = json.loads(record.read_text())["images_per_second"]
+        output.unlink()
+        record.unlink()
+        return rate
+
+    rows = []
+    for name, source in {"arrays": "arrays.npz", "JPEG files": "files"}.items():
+        pairs = [(bare(), extracted(folder / source)) for _ in range(rounds)]
+        rows.append(
+            Measured(
+                image_size=image_size,
+                source=name,
+                bare=statistics.median(pair[0] for pair in pairs),
+                extracted=statistics.median(pair[1] for pair in pairs),
+                ratio=statistics.median(pair[1] / pair[0] for pair in pairs),
+            )
+        )
+    return rows
+
+
+def table(rows):
+    """The measurements as a Markdown table."""
+    lines = ["| size | from | φ alone, images/s | `export.features` (of it) |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.image_size} | {row.source} | {row.bare:.0f} "
+        f"| {row.extracted:.0f} ({row.ratio:.0%}) |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def main(argv):
+    """Measures all sizes asked for and prints the table."""
+    del argv
+    from trainers import devices
+
+    rows = []
+    for image_size in map(int, flags.FLAGS.image_sizes):
+        with tempfile.TemporaryDirectory() as folder:
+            rows += measure(
+                image_size, flags.FLAGS.images, flags.FLAGS.rounds, pathlib.Path(folder)
+            )
+    print(f"{devices.description()}; {devices.versions()}\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.DEFINE_list("image_sizes", ["32", "64"], "sides in pixels")
+    flags.DEFINE_integer("rounds", 3, "measurements of each", lower_bound=1)
+    flags.DEFINE_integer("images", 8192, "images extracted", lower_bound=1)
+    app.run(main)
