@@ -293,21 +293,27 @@ def _function(version, names, image_size):
 
 
 def _compute(function, stream, parts, batch_size):
-    """Computes the parts that are missing; returns the rate in images/s, None if none was."""
+    """Computes the parts that are missing; returns images/s after the first batch, or None."""
     begin = parts.examples_done
     if begin == len(stream):
         return None
     # Of whole batches, so that a resumed job computes the batches of an undisturbed one.
     part_examples = max(1, _PART_EXAMPLES // batch_size) * batch_size
-    clock = time.perf_counter()
+    rate = None
     with tqdm.tqdm(total=len(stream), initial=begin, desc="Features", unit=" images") as bar:
 
         def computed():
+            nonlocal rate
+            first = None
             for indices, images, labels in stream.batches(batch_size, begin):
                 outputs = {name: tensor.numpy() for name, tensor in function(images).items()}
                 keys = np.array([stream.key(index) for index in indices])
                 yield {"index": indices, "key": keys, "label": labels, **outputs}
                 bar.update(indices[-1] + 1 - bar.n)
+                if first is None:
+                    first, clock = bar.n, time.perf_counter()
+                else:
+                    rate = round((bar.n - first) / (time.perf_counter() - clock), 1)
 
         def part_number(columns):
             return columns["index"][0] // part_examples
@@ -320,7 +326,7 @@ def _compute(function, stream, parts, batch_size):
             start = number * part_examples
             with _telling(parts.folder):
                 parts.write(start, min(start + part_examples, len(stream)), columns)
-    return round((len(stream) - begin) / (time.perf_counter() - clock), 1)
+    return rate
 
 
 def _skipped(stream, parts):

@@ -113,6 +113,7 @@ class _Functions:
         return _with_a_row(self.encode, self._checked(images))
 
     def serving_bytes(self, image_bytes):
+        image_bytes = tf.ensure_shape(image_bytes, _IMAGE_BYTES.shape)
         images, valid = decode_images(image_bytes, self._model.image_size)
         images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, 3]
         return {**_with_a_row(self.encode, images), "valid": valid}
@@ -127,6 +128,7 @@ class _Functions:
         return _with_a_row(reconstruction, self._checked(images, self._reconstructed_size))
 
     def decode(self, latent):
+        latent = tf.ensure_shape(latent, self._latent.shape)  # oneDNN aborts where the rank is wrong
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def encode(self, images):
@@ -139,7 +141,9 @@ class _Functions:
         return outputs
 
     def _checked(self, images, image_size=None):
-        """`images`, [n, H, W, 3], after their size and values are seen to be right."""
+        """`images`, [n, H, W, 3], after their shape and values are seen to be right."""
+        # A server does not hold requests to the signature's shape.
+        images = tf.ensure_shape(images, _IMAGES.shape)
         shape = tf.shape(images)
         if image_size is None:
             stride = self._model.stride

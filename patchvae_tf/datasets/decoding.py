@@ -45,7 +45,7 @@ class EncodedExamples:
         return self.count
 
 
-def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0):
+def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads=None):
     """Reads and decodes examples in order, many at once; memory does not grow with their number.
 
     Args:
@@ -53,6 +53,7 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0):
         image_size: int, pixels of a side.
         batch_size: int, examples in a batch; fewer come where some cannot be read.
         start: int, the first example.
+        threads: int, of the processor, to decode on; None: all.
 
     Yields:
         (indices, images, labels): int64 [k], uint8 [k, image_size, image_size, 3], int64 [k].
@@ -93,6 +94,10 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0):
         .ignore_errors(log_warning=False)
         .prefetch(tf.data.AUTOTUNE)
     )
+    if threads:
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = threads
+        batches = batches.with_options(options)
     next_index = start
     for indices, images, labels in batches.as_numpy_iterator():
         if indices[0] > next_index:

@@ -1,6 +1,7 @@
 """A data set in batches from beginning to end, or from anywhere: memory does not grow with it."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -36,7 +37,13 @@ def stream_of(source, image_size):
     """Returns an `ImageStream` over an `EncodedExamples` or an `ImageSet` of this size."""
 
     def decoded(batch_size, start):
-        return decoded_batches(source, image_size=image_size, batch_size=batch_size, start=start)
+        return decoded_batches(
+            source,
+            image_size=image_size,
+            batch_size=batch_size,
+            start=start,
+            threads=max(1, os.cpu_count() // 2),  # the others are left to whoever asked
+        )
 
     def sliced(batch_size, start):
         for first in range(start, len(source), batch_size):
