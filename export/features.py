@@ -153,6 +153,7 @@ def extract(config):
     work.check("job.json", job, "other settings")
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
+    console.import_tensorflow()
     from patchvae_tf import datasets
 
     print(f"{', '.join(config.output_names)} of {config.dataset} by {version}", flush=True)

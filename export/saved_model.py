@@ -111,6 +111,7 @@ def main(stop_request):
     export_dir = versions.writable(config.export_dir or run_dir / _FOLDERS[config.format])
 
     # TensorFlow takes seconds to import: not before the folders are known to be right.
+    console.import_tensorflow()
     import patchvae_tf
     from export import litert, signatures
     from trainers import setup

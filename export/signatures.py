@@ -128,7 +128,8 @@ class _Functions:
         return _with_a_row(reconstruction, self._checked(images, self._reconstructed_size))
 
     def decode(self, latent):
-        latent = tf.ensure_shape(latent, self._latent.shape)  # oneDNN aborts where the rank is wrong
+        # oneDNN ends the process where the rank is wrong.
+        latent = tf.ensure_shape(latent, self._latent.shape)
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def encode(self, images):

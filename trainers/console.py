@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 
 from absl import app, flags
@@ -56,6 +58,27 @@ class StopRequest:
             yield self
         finally:
             self._deferring = False
+
+
+def import_tensorflow():
+    """Imports TensorFlow without the notes that it prints past its own log level.
+
+    They are about the processor and absent GPUs, and help nobody. If the import fails, all that it
+    printed is shown.
+    """
+    sys.stderr.flush()
+    shown = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow")
+        except BaseException:
+            held_back.seek(0)
+            os.write(shown, held_back.read())
+            raise
+        finally:
+            os.dup2(shown, 2)
+            os.close(shown)
 
 
 def run(main, flags_parser):

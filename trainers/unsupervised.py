@@ -67,6 +67,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
     print(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
+    console.import_tensorflow()
     from export import saved_model
     from trainers import checkpoints, devices, loop, probes, setup, summaries
 
