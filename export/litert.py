@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import model_card, signatures, versions
-from trainers import probes
+from trainers import evaluation
 
 FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 
@@ -105,10 +105,10 @@ def _quantized(converter, float_content, calibration, model):
 def _costs(function, model, files, training, test):
     shown = (training if test is None else test).images[:_MOST_TEST_IMAGES]
     classifier = labels = None
-    if probes.can_classify(training, test):
-        images, training_labels = probes.training_part(training)
-        features = probes.pooled_features(model.backbone, images)
-        classifier = probes.classifier(features, training_labels)
+    if evaluation.can_classify(training, test):
+        images, training_labels = evaluation.training_part(training)
+        features = evaluation.pooled_features(model.backbone, images)
+        classifier = evaluation.classifier(features, training_labels)
         labels = test.labels[: len(shown)]
 
     def top1(features):

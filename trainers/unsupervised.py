@@ -69,7 +69,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     console.import_tensorflow()
     from export import saved_model
-    from trainers import checkpoints, devices, loop, probes, setup, summaries
+    from trainers import checkpoints, devices, evaluation, loop, setup, summaries
 
     strategy = devices.strategy()
     replicas = strategy.num_replicas_in_sync
@@ -117,7 +117,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         "device": devices.description(),
         "versions": devices.versions(),
     }
-    probe = probes.linear_probe(model, images.training, images.validation, config.seed)
+    probe = evaluation.linear_probe(model, images.training, images.validation, config.seed)
     if probe:
         result["linear_probe"] = probe
         print(

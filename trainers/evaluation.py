@@ -1,10 +1,13 @@
-"""What frozen features are worth to a classifier: a linear probe that takes seconds."""
+"""What frozen features are worth to a classifier, and occurrence maps as finders of parts."""
 
+import dataclasses
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -65,13 +68,26 @@ def training_part(training):
 def pooled_features(backbone, images):
     """float32 [n, 128], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
     def features(batch):
-        batch = tf.image.convert_image_dtype(batch, tf.float32)
         return tf.reduce_mean(tf.cast(backbone(batch, training=False), tf.float32), axis=[1, 2])
 
+    return _in_batches(features, images)
+
+
+def occurrence_maps(model, images):
+    """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, 3]."""
+    return _in_batches(lambda batch: model.encode(batch)["occurrence"], images)
+
+
+def _in_batches(function, images):
+    """A function of float images, for all of many uint8 ones."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def converted(batch):
+        return function(tf.image.convert_image_dtype(batch, tf.float32))
+
     starts = range(0, len(images), _BATCH)
-    return np.concatenate([features(images[start : start + _BATCH]) for start in starts])
+    return np.concatenate([converted(images[start : start + _BATCH]) for start in starts])
 
 
 def classifier(features, labels):
@@ -81,3 +97,56 @@ def classifier(features, labels):
         # What is left to gain after so many iterations no longer shows in the accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return pipeline.fit(features, labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class PartMatch:
+    """The learned part that finds a true one best, when each may stand for one only.
+
+    Attributes:
+        learned: int, number of the learned part; None where there are fewer than true ones.
+        area: area under the ROC curve in [0, 1], over the places of all images; 0.5: by chance.
+    """
+
+    learned: int | None
+    area: float
+
+
+def match_parts(occurrence, part_maps):
+    """Matches learned parts with true ones, one to one, for the greatest sum of areas.
+
+    Args:
+        occurrence: float [n, h, w, N], how probable a learned part is at a place.
+        part_maps: bool [n, h, w, P], where the true parts are; each is somewhere, none everywhere.
+
+    Returns:
+        list of P `PartMatch`es.
+    """
+    areas = areas_under_roc(
+        np.reshape(occurrence, [-1, occurrence.shape[-1]]),
+        np.reshape(part_maps, [-1, part_maps.shape[-1]]),
+    )  # [N, P]
+    matched = dict(zip(*reversed(linear_sum_assignment(areas, maximize=True)), strict=True))
+    return [
+        PartMatch(int(matched[true]), float(areas[matched[true], true]))
+        if true in matched
+        else PartMatch(None, 0.5)
+        for true in range(areas.shape[1])
+    ]
+
+
+def areas_under_roc(scores, truths):
+    """Area under the ROC curve of every score for every truth, by the Mann-Whitney statistic.
+
+    Args:
+        scores: [m, N]; equal ones count half.
+        truths: bool [m, P], each with both values.
+
+    Returns:
+        float64 [N, P] in [0, 1].
+    """
+    ranks = rankdata(scores, axis=0)  # [m, N]
+    positive = np.sum(truths, axis=0)  # [P]
+    negative = len(truths) - positive
+    rank_sums = ranks.T @ truths.astype(np.float64)  # [N, P]
+    return (rank_sums - positive * (positive + 1) / 2) / (positive * negative)

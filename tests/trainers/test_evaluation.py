@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+from patchvae_tf import PatchVAE, backbones
+from patchvae_tf.datasets import ImageSet
+from trainers import evaluation
+
+
+def _image_set(labels, seed=0):
+    """Dark images where the label is 0, bright ones where it is 1."""
+    labels = np.array(labels)
+    noise = np.random.default_rng(seed).integers(0, 60, (len(labels), 16, 16, 3))
+    images = (noise + 120 * labels[:, None, None, None]).astype("uint8")
+    keys = tuple(str(index) for index in range(len(labels)))
+    return ImageSet(images=images, labels=labels, class_names=("dark", "bright"), keys=keys)
+
+
+def test_what_can_be_told_apart_is_told_apart():
+    model = PatchVAE(image_size=16)
+    before = [np.array(weight) for weight in model.weights]
+    result = evaluation.linear_probe(
+        model, _image_set([0, 1] * 30), _image_set([0, 0, 1], 5), seed=0
+    )
+    assert result == {
+        "top1": 1.0,
+        "random_backbone_top1": 1.0,
+        "classes": 2,
+        "training_images": 60,
+        "test_images": 3,
+    }
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_labels_that_mean_nothing_are_not_learned():
+    rng = np.random.default_rng(0)
+    training, test = _image_set([0] * 100, 1), _image_set([0] * 200, 2)
+    random_labels = [
+        ImageSet(part.images, rng.integers(0, 2, len(part)), None, part.keys)
+        for part in (training, test)
+    ]
+    result = evaluation.linear_probe(PatchVAE(image_size=16), *random_labels, seed=0)
+    assert result["top1"] == pytest.approx(0.5, abs=0.12)
+
+
+def test_the_untrained_backbone_is_that_of_the_seed():
+    training, test = _image_set([0, 1] * 10), _image_set([1, 0], 3)
+    rng = np.random.default_rng(1)
+    noisy = ImageSet(
+        rng.integers(0, 256, (300, 16, 16, 3), "uint8"), rng.integers(0, 2, 300), None, ("",) * 300
+    )
+    model = PatchVAE(image_size=16)
+    one, same = (evaluation.linear_probe(model, noisy, noisy, seed=4) for _ in range(2))
+    assert one == same
+    assert one["random_backbone_top1"] > 0.6  # fitted on what it is scored on
+    assert evaluation.linear_probe(model, training, None, seed=0) is None
+    unlabelled = ImageSet(test.images, None, None, test.keys)
+    assert evaluation.linear_probe(model, training, unlabelled, seed=0) is None
+    assert evaluation.linear_probe(model, _image_set([1, 1]), test, seed=0) is None
+
+
+def test_many_images_are_thinned_evenly(monkeypatch):
+    monkeypatch.setattr(evaluation, "_MOST_TRAINING_IMAGES", 4)
+    images, labels = evaluation.training_part(_image_set([0, 1, 0, 1, 1, 1, 0, 0, 1]))
+    assert len(images) == 3
+    np.testing.assert_array_equal(labels, [0, 1, 0])
+
+
+def test_features_are_pooled_in_float32_whatever_the_policy():
+    backbone = backbones.resnet9()
+    images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
+    features = evaluation.pooled_features(backbone, images)
+    expected = tf.function(backbone)(tf.image.convert_image_dtype(images[250:], tf.float32))
+    np.testing.assert_allclose(
+        features[250:], tf.reduce_mean(expected, axis=[1, 2]), rtol=1e-5, atol=1e-6
+    )
+    assert (features.shape, features.dtype) == ((300, 128), "float32")
+
+
+def test_areas_under_roc_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    truths = rng.random((500, 3)) < (0.1, 0.5, 0.9)
+    scores = np.round(rng.normal(size=(500, 2)) + truths[:, :1], 1)  # with ties
+    areas = evaluation.areas_under_roc(scores, truths)
+    for learned in range(2):
+        for true in range(3):
+            expected = roc_auc_score(truths[:, true], scores[:, learned])
+            assert areas[learned, true] == pytest.approx(expected, abs=1e-12)
+
+
+def test_each_learned_part_stands_for_one_true_part():
+    rng = np.random.default_rng(1)
+    part_maps = rng.random((50, 2, 2, 3)) < 0.3
+    noise = 0.1 * rng.random((50, 2, 2, 1))
+    # Learned part 2 finds true part 0 perfectly, and 0 finds true part 1; 1 is on by chance.
+    occurrence = np.concatenate(
+        [part_maps[..., 1:2] + noise, noise, part_maps[..., :1] + noise], axis=-1
+    )
+    matches = evaluation.match_parts(occurrence, part_maps)
+    assert [match.learned for match in matches] == [2, 0, 1]
+    assert [match.area for match in matches[:2]] == [1.0, 1.0]
+    assert matches[2].area == pytest.approx(0.5, abs=0.1)
+    fewer = evaluation.match_parts(occurrence[..., :1], part_maps)
+    assert [match.learned for match in fewer] == [None, 0, None]
+    assert [match.area for match in fewer] == [0.5, 1.0, 0.5]
+
+
+def test_occurrence_maps_are_the_models():
+    model = PatchVAE(image_size=16, num_parts=3)
+    images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
+    maps = evaluation.occurrence_maps(model, images)
+    expected = model(tf.image.convert_image_dtype(images[295:], tf.float32))["occurrence"]
+    np.testing.assert_allclose(maps[295:], expected, rtol=1e-5, atol=1e-6)
+    assert maps.shape == (300, 2, 2, 3)
