@@ -32,7 +32,7 @@ def export_litert(model, export_dir, training, test, record=None):
     Args:
         model: PatchVAE or BetaVAE.
         export_dir: pathlib.Path, as `versions.writable` returns it.
-        training: ImageSet; up to 256 of its images, spread evenly, calibrate int8, and with its
+        training: ImageSet; up to 256 of its images calibrate int8, and with its
             labels a classifier is trained that tells what int8 costs.
         test: ImageSet of images that training did not see, or None: then nothing is classified.
         record: dict as `runs.read_record` returns it, for the model card.
@@ -79,8 +79,8 @@ class Cost:
 
 
 def _calibration(training):
-    step = -(-len(training) // _CALIBRATION_IMAGES)
-    images = tf.image.convert_image_dtype(training.images[::step], tf.float32)
+    images, _ = evaluation.training_part(training, seed=0, most=_CALIBRATION_IMAGES)
+    images = tf.image.convert_image_dtype(images, tf.float32)
     return lambda: ([image[tf.newaxis]] for image in images)
 
 
@@ -106,7 +106,7 @@ def _costs(function, model, files, training, test):
     shown = (training if test is None else test).images[:_MOST_TEST_IMAGES]
     classifier = labels = None
     if evaluation.can_classify(training, test):
-        images, training_labels = evaluation.training_part(training)
+        images, training_labels = evaluation.training_part(training, seed=0)
         features = evaluation.pooled_features(model.backbone, images)
         classifier = evaluation.classifier(features, training_labels)
         labels = test.labels[: len(shown)]

@@ -10,14 +10,16 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from patchvae_tf import backbones
+from patchvae_tf import backbones, noise
 
 _BATCH = 256
 _MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
 _ITERATIONS = 100
+_PART_SALT = 105
 
 
 def linear_probe(model, training, test, seed):
@@ -25,9 +27,9 @@ def linear_probe(model, training, test, seed):
 
     Args:
         model: `UnsupervisedModel`; its backbone is run in inference mode.
-        training: labelled `ImageSet`; up to 10,000 images of it, spread evenly, are used.
+        training: labelled `ImageSet`; up to 10,000 images of it are used.
         test: labelled `ImageSet` of images that training did not see.
-        seed: int, of the untrained φ's weights.
+        seed: int, of the images drawn and the untrained φ's weights.
 
     Returns:
         dict: `top1` and `random_backbone_top1` in [0, 1], `classes`, `training_images`,
@@ -36,7 +38,7 @@ def linear_probe(model, training, test, seed):
     """
     if not can_classify(training, test):
         return None
-    images, labels = training_part(training)
+    images, labels = training_part(training, seed)
     keras.utils.set_random_seed(seed)
     accuracies = [
         classifier(pooled_features(backbone, images), labels).score(
@@ -59,10 +61,37 @@ def can_classify(training, test):
     return labelled and len(np.unique(training.labels)) > 1
 
 
-def training_part(training):
-    """(images, labels) of up to 10,000 examples of an `ImageSet`, spread evenly."""
-    step = -(-len(training) // _MOST_TRAINING_IMAGES)
-    return training.images[::step], training.labels[::step]
+def training_part(training, seed, most=_MOST_TRAINING_IMAGES):
+    """(images, labels) of up to `most` examples of an `ImageSet`, drawn by the seed.
+
+    Not every tenth, say: labels often come in turn.
+    """
+    if len(training) <= most:
+        return training.images, training.labels
+    part_seed = noise.fold_in(noise.step_seed(seed, 0), _PART_SALT)
+    drawn = noise.shuffled(tf.range(most, dtype=tf.int64), part_seed, len(training)).numpy()
+    drawn.sort()
+    return training.images[drawn], training.labels[drawn]
+
+
+def nearest_neighbours(features, labels, count=20):
+    """A fitted scikit-learn pipeline: standardisation, then the nearest by cosine, who vote."""
+    count = min(count, len(labels))
+    voters = KNeighborsClassifier(count, metric="cosine", algorithm="brute")
+    return make_pipeline(StandardScaler(), voters).fit(features, labels)
+
+
+def stage_features(backbone, images, stage, pooled):
+    """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images."""
+    to_stage = keras.Model(backbone.input, backbone.get_layer(backbones.STAGES[stage]).output)
+    if pooled:
+        return pooled_features(to_stage, images)
+
+    def features(batch):
+        feature_map = tf.cast(to_stage(batch, training=False), tf.float32)  # [n, h, w, channels]
+        return tf.reshape(feature_map, [tf.shape(batch)[0], -1])
+
+    return _in_batches(features, images)
 
 
 def pooled_features(backbone, images):

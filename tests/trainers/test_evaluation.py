@@ -61,11 +61,19 @@ def test_the_untrained_backbone_is_that_of_the_seed():
     assert evaluation.linear_probe(model, _image_set([1, 1]), test, seed=0) is None
 
 
-def test_many_images_are_thinned_evenly(monkeypatch):
-    monkeypatch.setattr(evaluation, "_MOST_TRAINING_IMAGES", 4)
-    images, labels = evaluation.training_part(_image_set([0, 1, 0, 1, 1, 1, 0, 0, 1]))
-    assert len(images) == 3
-    np.testing.assert_array_equal(labels, [0, 1, 0])
+def test_of_many_images_some_of_every_class_are_drawn():
+    training = _image_set(np.arange(1000) % 2)
+    images, labels = evaluation.training_part(training, seed=0, most=100)  # not every tenth
+    assert (len(images), len(labels)) == (100, 100)
+    assert 30 < labels.sum() < 70
+    bright = images.mean(axis=(1, 2, 3)) > 90
+    np.testing.assert_array_equal(bright, labels)  # each with its own label
+    again, _ = evaluation.training_part(training, seed=0, most=100)
+    other, _ = evaluation.training_part(training, seed=1, most=100)
+    np.testing.assert_array_equal(images, again)
+    assert (images != other).any()
+    assert len(np.unique(images.reshape(100, -1), axis=0)) == 100
+    assert evaluation.training_part(training, seed=0, most=1000)[0] is training.images
 
 
 def test_features_are_pooled_in_float32_whatever_the_policy():
@@ -114,3 +122,21 @@ def test_occurrence_maps_are_the_models():
     expected = model(tf.image.convert_image_dtype(images[295:], tf.float32))["occurrence"]
     np.testing.assert_allclose(maps[295:], expected, rtol=1e-5, atol=1e-6)
     assert maps.shape == (300, 2, 2, 3)
+
+
+def test_stage_features_are_phis_maps():
+    backbone = backbones.resnet9()
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")
+    maps = tf.keras.Model(backbone.input, backbone.get_layer("conv3_out").output)
+    expected = maps(tf.image.convert_image_dtype(images, tf.float32)).numpy()  # [5, 4, 4, 64]
+    flattened = evaluation.stage_features(backbone, images, "conv1-3", pooled=False)
+    np.testing.assert_allclose(flattened, expected.reshape(5, -1), rtol=1e-5, atol=1e-5)
+    pooled = evaluation.stage_features(backbone, images, "conv1-3", pooled=True)
+    np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+
+
+def test_neighbours_vote():
+    features = np.array([[0.0, 1.0]] * 3 + [[1.0, 0.0]] * 2 + [[0.0, 1.1]])
+    labels = np.array([0, 0, 0, 1, 1, 1])  # the last one lies among the others' class
+    voters = evaluation.nearest_neighbours(features, labels, count=3)
+    np.testing.assert_array_equal(voters.predict([[0.0, 1.05], [1.1, 0.0]]), [0, 1])
