@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 
 from export import versions
 from patchvae_tf.config import UnsupervisedConfig, setting
@@ -101,7 +100,7 @@ def main(stop_request):
     """Reads the flags, then exports."""
     del stop_request  # nothing half-written is left behind, whenever it comes
     config = config_flags.read(ExportConfig)
-    run_dir = _finished_run(config.run_dir)
+    run_dir = runs.finished(config.run_dir)
     record = runs.read_record(run_dir)
     if config.format == "litert" and record is None:
         raise InputError(
@@ -128,30 +127,6 @@ def main(stop_request):
     print(f"wrote {version}")
     for precision, cost in costs.items():
         print(f"{litert.FILES[precision]}: {litert.summary(cost)}")
-
-
-def _finished_run(run_dir):
-    """Returns the run's folder as a path.
-
-    Raises:
-        InputError: no folder was named, or it holds no trained model.
-    """
-    if run_dir is None:
-        raise InputError("--run_dir is missing. Give the folder of a finished run.")
-    run_dir = pathlib.Path(run_dir).expanduser()
-    if (run_dir / "model.keras").is_file():
-        return run_dir
-    if not run_dir.is_dir():
-        raise InputError(f"--run_dir {run_dir} does not exist. Give the folder of a finished run.")
-    if (run_dir / "config.json").exists():
-        raise InputError(
-            f"the run in {run_dir} has not finished: it has no model.keras. Give the command that "
-            "began it once more, with the same --run_dir, and export when it is done."
-        )
-    raise InputError(
-        f"--run_dir {run_dir} holds no run: neither model.keras nor config.json is there. "
-        "Give the folder of a finished run."
-    )
 
 
 def run():
