@@ -63,12 +63,8 @@ def export_model(model, export_dir, record=None):
     import tensorflow as tf
 
     from export import model_card, serving_files, signatures
-    from patchvae_tf.models.base import UnsupervisedModel
 
-    if not isinstance(model, UnsupervisedModel):
-        raise InputError(
-            f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
-        )
+    _check_exportable(model)
     export_dir = versions.writable(export_dir)
     root, functions = signatures.exported_parts(model)
 
@@ -80,6 +76,16 @@ def export_model(model, export_dir, record=None):
     with _telling(export_dir):
         serving_files.write_settings(export_dir)
         return versions.write_next(export_dir, write)
+
+
+def _check_exportable(model):
+    from patchvae_tf.models import FeatureClassifier
+    from patchvae_tf.models.base import UnsupervisedModel
+
+    if not isinstance(model, UnsupervisedModel) or isinstance(model, FeatureClassifier):
+        raise InputError(
+            f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
+        )
 
 
 @contextlib.contextmanager
@@ -115,6 +121,7 @@ def main(stop_request):
     from trainers import setup
 
     model = patchvae_tf.load_model(run_dir)
+    _check_exportable(model)
     if config.format == "saved_model":
         version = export_model(model, export_dir, record)
         print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")

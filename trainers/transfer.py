@@ -1,4 +1,4 @@
-"""Measures what φ is worth to a classifier with labels: Table 5, frozen at a stage or fine-tuned."""
+"""What φ is worth to a classifier of labelled images: Table 5, frozen at a stage."""
 
 import pathlib
 
@@ -60,9 +60,10 @@ def transfer(config, transfer_dir, stop_request, checkpoint_seconds):
     from trainers import checkpoints, devices, loop, summaries, transfer_data, transfer_model
 
     strategy = devices.strategy()
+    replicas = strategy.num_replicas_in_sync
     policy = devices.dtype_policy(config.precision)
     data = transfer_data.load(config)
-    devices.check_batch(data.batch_size, strategy.num_replicas_in_sync)
+    devices.check_batch(data.batch_size, replicas)
     setup = transfer_model.prepare(config, data, policy, strategy)
     facts = {**data.description, "backbone": setup.checksum, "dtype_policy": policy}
     run_folder.check("data.json", facts, "other images, another backbone or another precision")
@@ -72,7 +73,7 @@ def transfer(config, transfer_dir, stop_request, checkpoint_seconds):
     print(
         f"{facts['training_images']:,} training, {facts['validation_images']:,} validation and "
         f"{facts['test_images']:,} test images of {data.num_classes} classes; {policy} on "
-        f"{devices.description()}",
+        f"{devices.description()}" + (f", {replicas} devices" if replicas > 1 else ""),
         flush=True,
     )
     if setup.feature_map is not None:

@@ -94,21 +94,20 @@ class TransferData:
                 channels].
         """
         flip = self.config.horizontal_flip
-        parts = (self.training, self.validation, self.test)
-        total = sum(len(part) for part in parts if part) + flip * len(self.training)
+        parts = [self.training, self.validation, self.test, self.training if flip else None]
+        total = sum(len(part) for part in parts if part)
         with tqdm.tqdm(total=total, desc="Features", unit=" images", delay=1, leave=False) as bar:
 
-            def computed(examples, mirrored):
-                if examples is None:
-                    return None
+            def computed(examples, flip=False):
                 inputs = _features(feature_map, examples.inputs, bar)
-                mirror_images = examples.inputs[:, :, ::-1]
-                other = _features(feature_map, mirror_images, bar) if mirrored else None
-                return Examples(inputs, examples.labels, other)
+                mirrored = None
+                if flip:
+                    mirrored = _features(feature_map, examples.inputs[:, :, ::-1], bar)
+                return Examples(inputs, examples.labels, mirrored)
 
-            training, validation, test = (
-                computed(part, part is parts[0] and flip) for part in parts
-            )
+            training = computed(self.training, flip)
+            validation = self.validation and computed(self.validation)
+            test = computed(self.test)
         return dataclasses.replace(self, training=training, validation=validation, test=test)
 
 
