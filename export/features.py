@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import logging
@@ -14,7 +13,7 @@ import zlib
 import numpy as np
 import tqdm
 
-from export import feature_files, versions
+from export import exported, feature_files
 from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError, RunError
 from trainers import console, runs
@@ -30,7 +29,6 @@ Computes the features of a whole data set with an exported model.
 Stop with Ctrl-C at any time: the same command goes on where it stopped.
 """
 
-_SIGNATURES = ("serving_default", "stages")  # those whose outputs can be asked for
 _PART_EXAMPLES = 4096  # what a kill may cost
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
 
@@ -118,8 +116,8 @@ def extract(config):
         InputError: bad settings, model or data, or an output that is there already.
         RunError: no image can be read, or the output cannot be written.
     """
-    version = _version(pathlib.Path(config.saved_model).expanduser())
-    facts = _facts(version)
+    version = exported.version(config.saved_model)
+    facts = exported.facts(version)
     image_size = config.image_size or facts.get("image_size")
     if image_size is None:
         raise InputError(f"{version} does not say its image size: give --image_size.")
@@ -127,16 +125,10 @@ def extract(config):
         raise InputError(
             f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
         )
-    offered = {
-        name
-        for signature in _SIGNATURES
-        for name in facts.get("signatures", {}).get(signature, {}).get("outputs", ())
-    }
-    if facts:
-        _check_outputs(config.output_names, offered, version)
+    exported.check_facts(facts, config.output_names, version)
     batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
     job = {
-        "model": _digest(version),
+        "model": exported.digest(version),
         "outputs": list(config.output_names),
         "image_size": image_size,
         "batch_size": batch_size,
@@ -161,7 +153,7 @@ def extract(config):
         stream = datasets.stream(
             config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
         )
-        function, shapes = _function(version, config.output_names, image_size)
+        function, shapes = exported.function(version, config.output_names, image_size)
     except InputError:
         if not (work_path / "job.json").exists():
             shutil.rmtree(work_path)  # nothing has been computed yet
@@ -192,52 +184,6 @@ def extract(config):
     print(f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}")
 
 
-def _version(path):
-    """The folder of the version that is meant by a version, a folder of versions or a run.
-
-    Raises:
-        InputError: there is none.
-    """
-    if (path / "saved_model.pb").is_file():
-        return path
-    for folder in (path, path / "export"):
-        if folder.is_dir() and (numbers := versions.numbers(folder)):
-            return _version(folder / str(max(numbers)))
-    if not path.exists():
-        raise InputError(f"--saved_model {path} does not exist. Give the folder of an export.")
-    raise InputError(
-        f"--saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
-        "Give RUN/export/1, RUN/export or RUN."
-    )
-
-
-def _facts(version):
-    """The content of `model.json`, {} for a SavedModel that is not of our making."""
-    path = version / "model.json"
-    try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
-
-
-def _check_outputs(names, offered, version):
-    unknown = [name for name in names if name not in offered]
-    if unknown:
-        raise InputError(
-            f"--outputs: {version} has no {', '.join(unknown)}: it offers "
-            f"{', '.join(sorted(offered)) or 'nothing that is known'}."
-        )
-
-
-def _digest(version):
-    """What tells one exported model from another."""
-    digest = hashlib.sha256()
-    for path in sorted(version.rglob("*")):
-        if path.name == "saved_model.pb" or path.parent.name == "variables":
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def _is_finished(job, output, record_path):
     """Whether the output is there and made by this very job.
 
@@ -256,41 +202,6 @@ def _is_finished(job, output, record_path):
     raise InputError(
         f"{output} is there already, with other settings. Remove it, or choose another --output."
     )
-
-
-def _function(version, names, image_size):
-    """(function of uint8 images [n, size, size, 3] -> dict of float32, dict name -> row's shape)"""
-    import tensorflow as tf
-
-    try:
-        loaded = tf.saved_model.load(str(version))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InputError(
-            f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
-            "Export the model once more."
-        ) from error
-    signatures = {
-        name: loaded.signatures[name] for name in _SIGNATURES if name in loaded.signatures
-    }
-    source = {
-        output: name
-        for name, signature in signatures.items()
-        for output in signature.structured_outputs
-    }
-    _check_outputs(names, set(source), version)
-
-    @tf.function(
-        autograph=False,
-        input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
-    )
-    def function(images):
-        images = tf.image.convert_image_dtype(images, tf.float32)
-        needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
-        answers = {signature: signatures[signature](images=images) for signature in needed}
-        return {name: answers[source[name]][name] for name in names}
-
-    outputs = function(tf.zeros([1, image_size, image_size, 3], tf.uint8))
-    return function, {name: tuple(output.shape[1:]) for name, output in outputs.items()}
 
 
 def _compute(function, stream, parts, batch_size):

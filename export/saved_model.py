@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import pathlib
 
 from export import versions
 from patchvae_tf.config import UnsupervisedConfig, setting
@@ -64,12 +63,8 @@ def export_model(model, export_dir, record=None):
     import tensorflow as tf
 
     from export import model_card, serving_files, signatures
-    from patchvae_tf.models.base import UnsupervisedModel
 
-    if not isinstance(model, UnsupervisedModel):
-        raise InputError(
-            f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
-        )
+    _check_exportable(model)
     export_dir = versions.writable(export_dir)
     root, functions = signatures.exported_parts(model)
 
@@ -81,6 +76,16 @@ def export_model(model, export_dir, record=None):
     with _telling(export_dir):
         serving_files.write_settings(export_dir)
         return versions.write_next(export_dir, write)
+
+
+def _check_exportable(model):
+    from patchvae_tf.models import FeatureClassifier
+    from patchvae_tf.models.base import UnsupervisedModel
+
+    if not isinstance(model, UnsupervisedModel) or isinstance(model, FeatureClassifier):
+        raise InputError(
+            f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
+        )
 
 
 @contextlib.contextmanager
@@ -101,7 +106,7 @@ def main(stop_request):
     """Reads the flags, then exports."""
     del stop_request  # nothing half-written is left behind, whenever it comes
     config = config_flags.read(ExportConfig)
-    run_dir = _finished_run(config.run_dir)
+    run_dir = runs.finished(config.run_dir)
     record = runs.read_record(run_dir)
     if config.format == "litert" and record is None:
         raise InputError(
@@ -117,6 +122,7 @@ def main(stop_request):
     from trainers import setup
 
     model = patchvae_tf.load_model(run_dir)
+    _check_exportable(model)
     if config.format == "saved_model":
         version = export_model(model, export_dir, record)
         print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")
@@ -129,30 +135,6 @@ def main(stop_request):
     print(f"wrote {version}")
     for precision, cost in costs.items():
         print(f"{litert.FILES[precision]}: {litert.summary(cost)}")
-
-
-def _finished_run(run_dir):
-    """Returns the run's folder as a path.
-
-    Raises:
-        InputError: no folder was named, or it holds no trained model.
-    """
-    if run_dir is None:
-        raise InputError("--run_dir is missing. Give the folder of a finished run.")
-    run_dir = pathlib.Path(run_dir).expanduser()
-    if (run_dir / "model.keras").is_file():
-        return run_dir
-    if not run_dir.is_dir():
-        raise InputError(f"--run_dir {run_dir} does not exist. Give the folder of a finished run.")
-    if (run_dir / "config.json").exists():
-        raise InputError(
-            f"the run in {run_dir} has not finished: it has no model.keras. Give the command that "
-            "began it once more, with the same --run_dir, and export when it is done."
-        )
-    raise InputError(
-        f"--run_dir {run_dir} holds no run: neither model.keras nor config.json is there. "
-        "Give the folder of a finished run."
-    )
 
 
 def run():

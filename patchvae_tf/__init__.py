@@ -12,9 +12,18 @@ _PUBLIC = {
     "RunError": "patchvae_tf.errors",
     "load_model": "patchvae_tf.models",
     "PatchVAE": "patchvae_tf.models",
+    "TransferClassifier": "patchvae_tf.models",
 }
 
-__all__ = ["BetaVAE", "InputError", "PatchVAE", "RunError", "__version__", "load_model"]
+__all__ = [
+    "BetaVAE",
+    "InputError",
+    "PatchVAE",
+    "RunError",
+    "TransferClassifier",
+    "__version__",
+    "load_model",
+]
 
 
 def __getattr__(name):

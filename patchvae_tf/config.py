@@ -28,7 +28,7 @@ def setting(
         group: str, the heading in `--help`.
         description: str, with unit.
         by_dataset: dict data set -> its own default; the field is then None until
-            `UnsupervisedConfig.resolved` fills it in.
+            `with_dataset_defaults` fills it in.
         minimum, maximum: numbers, the least and the greatest allowed value.
         above, below: numbers that the value must lie above or below.
         choices: allowed values.
@@ -200,17 +200,22 @@ class UnsupervisedConfig:
 
     def resolved(self):
         """Returns the settings with the defaults that depend on the data set filled in."""
-        name = self.dataset.partition(":")[0]  # of a TFDS data set, without its version
-        missing = {
-            field.name: field.metadata["defaults"].get(name, field.metadata["defaults"][""])
-            for field in dataclasses.fields(self)
-            if "defaults" in field.metadata and getattr(self, field.name) is None
-        }
-        return dataclasses.replace(self, **missing)
+        return with_dataset_defaults(self)
 
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""
         return dataclasses.asdict(self)
+
+
+def with_dataset_defaults(config):
+    """Returns a dataclass of `setting`s, its defaults for `config.dataset` filled in."""
+    name = config.dataset.partition(":")[0]  # of a TFDS data set, without its version
+    missing = {
+        field.name: field.metadata["defaults"].get(name, field.metadata["defaults"][""])
+        for field in dataclasses.fields(config)
+        if "defaults" in field.metadata and getattr(config, field.name) is None
+    }
+    return dataclasses.replace(config, **missing)
 
 
 def check_ranges(config):

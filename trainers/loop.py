@@ -21,7 +21,9 @@ _SHORT = {
     "kl": "KL",
     "occurrence_rate": "occurring",
     "temperature": "temp",
+    "cross_entropy": "CE",
 }
+_SHARES = ("rate", "top1", "top5")  # ends of names whose values are shown in percent
 _SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
 
 
@@ -33,8 +35,9 @@ class Job:
         model: a compiled `UnsupervisedModel`, made under `strategy`.
         strategy: a `tf.distribute.Strategy`.
         training_batches: function start_step -> tf.data.Dataset of global batches, to the end.
-        validation_batches: tf.data.Dataset, or None.
-        pictured: uint8 [n, H, W, 3], a few images for pictures and checks.
+        validation_batches: tf.data.Dataset of batches of any size, or None.
+        checked: a small batch as validation has them; the terms on it must be finite wherever a
+            checkpoint is taken.
         steps_per_epoch: int.
         epochs: int.
         batch_size: int, images in a global batch.
@@ -46,7 +49,7 @@ class Job:
     strategy: tf.distribute.Strategy
     training_batches: Callable
     validation_batches: tf.data.Dataset | None
-    pictured: np.ndarray
+    checked: tuple | np.ndarray
     steps_per_epoch: int
     epochs: int
     batch_size: int
@@ -83,7 +86,7 @@ def _train(job, checkpoints, run_folder, stop_request):
     else:
         print(f"resuming after step {step} of {total_steps}", flush=True)
 
-    train_step, evaluate_batch = _compiled_steps(job)
+    train_step, evaluate_batch = _compiled_step(job), _evaluation(job.model)
     batches = iter(_distributed(job.training_batches(step), job.strategy))
     epoch_clock, save_clock = _Clock(), _Clock()
     epoch_start = step  # where the epoch's clock began
@@ -108,7 +111,7 @@ def _train(job, checkpoints, run_folder, stop_request):
                 continue
             terms = _checked(current, step, checkpoints)
             # The terms are those before the step's update: what is saved must be good after it.
-            _checked(_evaluated(evaluate_batch, [job.pictured]), step, checkpoints)
+            _checked(_evaluated(evaluate_batch, [job.checked]), step, checkpoints)
             if epoch_ends:
                 rate = (step - epoch_start) * job.batch_size / epoch_clock.seconds
                 validation = {}
@@ -130,7 +133,7 @@ def _terms_line(terms):
     """The loss terms as people read them, in one line."""
     parts = []
     for name, value in terms.items():
-        shown = f"{100 * value:.1f}%" if name.endswith("rate") else f"{value:.4g}"
+        shown = f"{100 * value:.1f}%" if name.endswith(_SHARES) else f"{value:.4g}"
         parts.append(f"{_SHORT.get(name, name)} {shown}")
     return ", ".join(parts)
 
@@ -147,8 +150,13 @@ class _Clock:
         return time.monotonic() - self._start
 
 
-def _compiled_steps(job):
-    """Returns (training step on an iterator, summed loss terms of a batch), each one graph."""
+def evaluate(model, batches):
+    """Mean of each loss term over all examples of `batches`, nothing sampled: name -> float."""
+    return _evaluated(_evaluation(model), batches)
+
+
+def _compiled_step(job):
+    """The training step on an iterator of distributed batches, as one graph."""
 
     # Without AutoGraph: no Python in them depends on a tensor, and they are traced sooner.
     @tf.function(autograph=False)
@@ -158,14 +166,25 @@ def _compiled_steps(job):
             name: job.strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()
         }
 
+    return train_step
+
+
+def _evaluation(model):
+    """Returns a function batch -> (number of examples, summed loss terms), as one graph."""
+
     @tf.function(autograph=False, reduce_retracing=True)
-    def evaluate_batch(images):
-        images = tf.image.convert_image_dtype(images, tf.float32)
-        terms = job.model.loss_terms(images, job.model.optimizer.iterations)
-        count = tf.cast(tf.shape(images)[0], tf.float32)
+    def evaluate_batch(batch):
+        batch = tf.nest.map_structure(_as_model_input, batch)
+        terms = model.loss_terms(batch, model.optimizer.iterations)
+        count = tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], tf.float32)
         return count, {name: tf.reduce_mean(value) * count for name, value in terms.items()}
 
-    return train_step, evaluate_batch
+    return evaluate_batch
+
+
+def _as_model_input(tensor):
+    """Images as float32 in [0, 1]; labels and features as they are."""
+    return tf.image.convert_image_dtype(tensor, tf.float32) if tensor.dtype == tf.uint8 else tensor
 
 
 def _distributed(dataset, strategy):
@@ -202,7 +221,7 @@ def _checked(terms, step, checkpoints):
     raise RunError(
         f"the loss is not finite after step {step}: {name} is {values[name]}. The last good "
         f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32, "
-        "in another --run_dir."
+        "in another folder."
     )
 
 
@@ -234,10 +253,10 @@ def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
 
 
 def _evaluated(evaluate_batch, batches):
-    """Mean of each loss term over all images of `batches`, nothing sampled."""
+    """Mean of each loss term over all examples of `batches`."""
     total, sums = 0.0, {}
-    for images in batches:
-        count, terms = evaluate_batch(images)
+    for batch in batches:
+        count, terms = evaluate_batch(batch)
         total += float(count)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -47,6 +48,43 @@ def read_record(run_dir):
     return {"settings": settings, "data": data, "result": _read_json(run_dir / "result.json")}
 
 
+def finished(run_dir):
+    """Returns the folder of a finished run as a path.
+
+    Raises:
+        InputError: no folder was named, or it holds no trained model.
+    """
+    if run_dir is None:
+        raise InputError("--run_dir is missing. Give the folder of a finished run.")
+    run_dir = pathlib.Path(run_dir).expanduser()
+    if (run_dir / "model.keras").is_file():
+        return run_dir
+    if not run_dir.is_dir():
+        raise InputError(f"--run_dir {run_dir} does not exist. Give the folder of a finished run.")
+    if (run_dir / "config.json").exists():
+        raise InputError(
+            f"the run in {run_dir} has not finished: it has no model.keras. Give the command that "
+            "began it once more, with the same --run_dir, and this one when it is done."
+        )
+    raise InputError(
+        f"--run_dir {run_dir} holds no run: neither model.keras nor config.json is there. "
+        "Give the folder of a finished run."
+    )
+
+
+def default_dir(config, *words):
+    """A folder for these settings: the same command comes back to it, another gets its own.
+
+    Args:
+        config: dataclass with `dataset` and `to_json`.
+        *words: what the name tells besides the data set.
+    """
+    settings = json.dumps(config.to_json(), sort_keys=True).encode()
+    name = pathlib.PurePath(config.dataset.split(":")[0]).stem or "images"
+    digest = hashlib.sha256(settings).hexdigest()[:6]
+    return "-".join([f"runs/{name}", *map(str, words), digest])
+
+
 def _read_json(path):
     if not path.exists():
         return None
@@ -54,7 +92,7 @@ def _read_json(path):
         return json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read ({error}). Mend or remove it, or choose another --run_dir."
+            f"{path} cannot be read ({error}). Mend or remove it, or choose another folder."
         ) from error
 
 

@@ -93,9 +93,7 @@ def load_images(config):
         seed=config.seed,
         progress=True,
     )
-    held_out = config.validation_examples
-    if held_out is None:
-        held_out = min(_LARGEST_VALIDATION, len(everything) // 20)
+    held_out = validation_count(config.validation_examples, len(everything))
     training, validation = everything, None
     if held_out:
         training, validation = datasets.split_validation(everything, held_out, config.seed)
@@ -108,12 +106,17 @@ def load_images(config):
             "training_images": len(training),
             "validation_images": 0 if validation is None else len(validation),
             "skipped": list(everything.skipped),
-            "checksum": _checksum(everything.images),
+            "checksum": checksum(everything.images),
         },
     )
 
 
-def _checksum(images):
+def validation_count(asked_for, total):
+    """How many of `total` images are held out: as many as asked for, or by default (None)."""
+    return min(_LARGEST_VALIDATION, total // 20) if asked_for is None else asked_for
+
+
+def checksum(images):
     """A number that changes when the images do: the CRC-32 of up to 1000 of them, spread out."""
     step = -(-len(images) // 1000)
     return zlib.crc32(np.ascontiguousarray(images[::step]))

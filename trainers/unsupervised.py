@@ -1,7 +1,5 @@
 """Learns image features without labels: PatchVAE (default) or β-VAE."""
 
-import hashlib
-import json
 import pathlib
 
 from absl import flags
@@ -25,7 +23,8 @@ Look at a run: tensorboard --logdir=RUN_DIR, and RUN_DIR/pictures.
 def main(stop_request):
     """Reads the flags, then trains."""
     config = config_flags.read(UnsupervisedConfig).resolved()
-    run_dir = pathlib.Path(flags.FLAGS.run_dir or default_run_dir(config))
+    default_dir = runs.default_dir(config, config.image_size, config.model)
+    run_dir = pathlib.Path(flags.FLAGS.run_dir or default_dir)
     train(
         config,
         run_dir,
@@ -33,14 +32,6 @@ def main(stop_request):
         checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes,
         export=flags.FLAGS.export,
     )
-
-
-def default_run_dir(config):
-    """A folder for these settings: the same command comes back to it, another gets its own."""
-    settings = json.dumps(config.to_json(), sort_keys=True).encode()
-    name = pathlib.PurePath(config.dataset.split(":")[0]).stem or "images"
-    digest = hashlib.sha256(settings).hexdigest()[:6]
-    return f"runs/{name}-{config.image_size}-{config.model}-{digest}"
 
 
 def train(config, run_dir, stop_request, checkpoint_seconds, export):
@@ -96,7 +87,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         strategy=strategy,
         training_batches=images.training_batches,
         validation_batches=images.validation_batches,
-        pictured=images.pictured,
+        checked=images.pictured,
         steps_per_epoch=images.steps_per_epoch,
         epochs=config.epochs,
         batch_size=config.batch_size,

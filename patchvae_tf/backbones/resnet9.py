@@ -9,6 +9,7 @@ import keras
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
 STRIDE = 8
+CHANNELS = 128  # of the output
 
 # A stage is a depth at which transfer learning may freeze φ (Table 5 and the paper's tables of
 # results). Value: the name of the layer that the stage ends with.

@@ -5,11 +5,13 @@ from patchvae_tf.datasets.loading import load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+from patchvae_tf.datasets.subsets import balanced_subset
 
 __all__ = [
     "CLASS_PARTS",
     "PART_NAMES",
     "ImageSet",
+    "balanced_subset",
     "decode_image",
     "evaluation_batches",
     "load",

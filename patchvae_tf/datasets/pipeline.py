@@ -1,7 +1,9 @@
 """Batches whose order and augmentation are functions of the seed and the step alone.
 
 So a run that resumes at a step gets the batches it would have got, and nothing of the pipeline has
-to be saved. Batches are uint8 [batch, size, size, 3]: the model converts them on its device.
+to be saved. Batches are uint8 [batch, size, size, 3]: the model converts them on its device. With
+labels given they are pairs, (images, labels int64 [batch]). Feature maps, float32, may take the
+place of images.
 """
 
 import tensorflow as tf
@@ -28,7 +30,17 @@ def steps_per_epoch(num_examples, batch_size):
     return num_examples // batch_size
 
 
-def training_batches(images, *, batch_size, seed, flip, total_steps, start_step=0):
+def training_batches(
+    images,
+    *,
+    batch_size,
+    seed,
+    flip,
+    total_steps,
+    start_step=0,
+    labels=None,
+    mirrored=None,
+):
     """Shuffled batches for the steps `start_step` to `total_steps` - 1.
 
     Every epoch has its own order, and leaves out its own last n % batch_size examples.
@@ -40,9 +52,11 @@ def training_batches(images, *, batch_size, seed, flip, total_steps, start_step=
         flip: bool, whether to mirror every other image, at random.
         total_steps: int, the step at which training ends.
         start_step: int, number of steps already done.
+        labels: int64 [n], to get pairs; or None.
+        mirrored: what a flip puts in place of each image, as `images`; None: its mirror image.
 
     Returns:
-        `tf.data.Dataset` of uint8 [batch_size, size, size, 3].
+        `tf.data.Dataset` of uint8 [batch_size, size, size, 3], or of pairs.
 
     Raises:
         InputError: if the batch is larger than the data set.
@@ -50,36 +64,49 @@ def training_batches(images, *, batch_size, seed, flip, total_steps, start_step=
     num_examples = len(images)
     epoch_steps = steps_per_epoch(num_examples, batch_size)
     pixels = _shared_tensor(images)
+    other_pixels = None if mirrored is None else _shared_tensor(mirrored)
 
     def make_batch(step):  # int64 scalar
         epoch, step_in_epoch = step // epoch_steps, step % epoch_steps
         order_seed = noise.fold_in(noise.step_seed(seed, epoch), _ORDER_SALT)
         positions = step_in_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
-        batch = tf.gather(pixels, noise.shuffled(positions, order_seed, num_examples))
+        indices = noise.shuffled(positions, order_seed, num_examples)
+        batch = tf.gather(pixels, indices)
         if flip:
             flip_seed = noise.fold_in(noise.step_seed(seed, step), _FLIP_SALT)
             flipped = noise.coin_flips(batch_size, flip_seed)
             # Picking rows out of both takes half the time of tf.where, which broadcasts slowly.
-            both = tf.concat([batch, tf.reverse(batch, axis=[2])], axis=0)
+            if other_pixels is None:
+                other = tf.reverse(batch, axis=[2])
+            else:
+                other = tf.gather(other_pixels, indices)
+            both = tf.concat([batch, other], axis=0)
             batch = tf.gather(both, tf.range(batch_size) + batch_size * tf.cast(flipped, tf.int32))
-        return batch
+        return batch if labels is None else (batch, tf.gather(labels, indices))
 
     return _batches(tf.data.Dataset.range(start_step, total_steps), make_batch)
 
 
-def evaluation_batches(images, *, batch_size):
+def evaluation_batches(images, *, batch_size, labels=None):
     """All images in order; the last batch may be short.
 
     Args:
         images: uint8 [n, size, size, 3]; not copied if it comes from `storage.allocate`.
         batch_size: int, positive.
+        labels: int64 [n], to get pairs; or None.
 
     Returns:
-        `tf.data.Dataset` of uint8 [at most batch_size, size, size, 3].
+        `tf.data.Dataset` of uint8 [at most batch_size, size, size, 3], or of pairs.
     """
-    pixels = _shared_tensor(images)
+    arrays = _shared_tensor(images)
+    if labels is not None:
+        arrays = (arrays, tf.constant(labels))
     starts = tf.data.Dataset.range(0, len(images), batch_size)
-    return _batches(starts, lambda start: pixels[start : start + batch_size])
+
+    def make_batch(start):
+        return tf.nest.map_structure(lambda array: array[start : start + batch_size], arrays)
+
+    return _batches(starts, make_batch)
 
 
 def _batches(steps, make_batch):

@@ -12,8 +12,8 @@ import psutil
 from patchvae_tf.errors import InputError
 
 
-def allocate(shape):
-    """Returns a writable, page-aligned uint8 array of zeros.
+def allocate(shape, dtype=np.uint8):
+    """Returns a writable, page-aligned array of zeros.
 
     It lies in memory if it takes at most half of what is available, otherwise in a temporary file
     that vanishes with the array. TensorFlow can share either without a copy: it wants an aligned
@@ -22,12 +22,13 @@ def allocate(shape):
     Raises:
         InputError: if neither memory nor the temporary folder has room.
     """
-    size = math.prod(shape)
+    count = math.prod(shape)
+    size = count * np.dtype(dtype).itemsize
     if size <= psutil.virtual_memory().available // 2:
         buffer = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
         buffer = _map_temporary_file(size)
-    return np.frombuffer(buffer, np.uint8, size).reshape(shape)
+    return np.frombuffer(buffer, dtype, count).reshape(shape)
 
 
 def _map_temporary_file(size):
@@ -35,9 +36,9 @@ def _map_temporary_file(size):
     free = shutil.disk_usage(folder).free
     if size > free:
         raise InputError(
-            f"The decoded images take {size / 1e9:.1f} GB, more than half of the available memory, "
-            f"and {folder!r} has {free / 1e9:.1f} GB free: choose a smaller image_size, or set "
-            "TMPDIR to a folder on a larger disk."
+            f"The images or features take {size / 1e9:.1f} GB, more than half of the available "
+            f"memory, and {folder!r} has {free / 1e9:.1f} GB free: choose a smaller image_size, "
+            "or set TMPDIR to a folder on a larger disk."
         )
     with tempfile.TemporaryFile() as file:  # Already unlinked; the mapping keeps it alive.
         # Reserved now, because a full disk met later, through the mapping, kills the process.

@@ -126,3 +126,29 @@ def test_steps_per_epoch_counts_full_batches():
 def test_batch_size_out_of_range_raises(batch_size):
     with pytest.raises(InputError, match=f"batch_size is {batch_size}: expected 1 to 20"):
         batches_of(numbered_images(20), batch_size=batch_size)
+
+
+def test_labels_come_with_their_images():
+    images = numbered_images(20)
+    labels = np.arange(20) * 7
+    options = {"batch_size": 8, "seed": 5, "flip": True, "total_steps": 4}
+    batches = list(datasets.training_batches(images, labels=labels, **options))
+    for (pixels, of_pixels), alone in zip(batches, batches_of(images, **options), strict=True):
+        np.testing.assert_array_equal(pixels, alone)
+        np.testing.assert_array_equal(of_pixels, indices_of(pixels) * 7)
+    whole = list(datasets.evaluation_batches(images, batch_size=8, labels=labels))
+    assert [len(pixels) for pixels, _ in whole] == [8, 8, 4]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in whole]), labels)
+
+
+def test_features_of_the_mirror_images_take_their_place():
+    # Of features that are the images themselves the batches are those of the images.
+    images = numbered_images(16)
+    features = storage.allocate(images.shape, np.float32)
+    mirrored = storage.allocate(images.shape, np.float32)
+    features[:], mirrored[:] = images, images[:, :, ::-1]
+    options = {"flip": True, "seed": 5}
+    one, other = batches_of(images, **options), batches_of(features, mirrored=mirrored, **options)
+    assert other.dtype == np.float32
+    np.testing.assert_array_equal(one, other)
+    assert 0 < one[:, :, 0, 0, 2].mean() < 1  # some are mirrored

@@ -1,0 +1,116 @@
+"""An exported model as it lies in its folder: its version, its facts and its answers."""
+
+import hashlib
+import json
+import pathlib
+
+from export import versions
+from patchvae_tf.errors import InputError
+
+_SIGNATURES = ("serving_default", "stages")  # those whose outputs can be asked for
+
+
+def version(path):
+    """The folder of the version that is meant by a version, a folder of versions or a run.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = pathlib.Path(path).expanduser()
+    if (path / "saved_model.pb").is_file():
+        return path
+    for folder in (path, path / "export"):
+        if folder.is_dir() and (numbers := versions.numbers(folder)):
+            return version(folder / str(max(numbers)))
+    if not path.exists():
+        raise InputError(f"--saved_model {path} does not exist. Give the folder of an export.")
+    raise InputError(
+        f"--saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
+        "Give RUN/export/1, RUN/export or RUN."
+    )
+
+
+def facts(version):
+    """The content of `model.json`, {} for a SavedModel that is not of our making."""
+    path = version / "model.json"
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
+
+
+def check_facts(facts, names, version):
+    """Raises InputError if `facts` are there and offer not all the outputs of these names."""
+    if facts:
+        offered = {
+            name
+            for signature in _SIGNATURES
+            for name in facts.get("signatures", {}).get(signature, {}).get("outputs", ())
+        }
+        _check_outputs(names, offered, version)
+
+
+def _check_outputs(names, offered, version):
+    unknown = [name for name in names if name not in offered]
+    if unknown:
+        raise InputError(
+            f"{version} has no {', '.join(unknown)}: it offers "
+            f"{', '.join(sorted(offered)) or 'nothing that is known'}."
+        )
+
+
+def digest(version):
+    """What tells one exported model from another."""
+    digest = hashlib.sha256()
+    for path in sorted(version.rglob("*")):
+        if path.name == "saved_model.pb" or path.parent.name == "variables":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def function(version, names, image_size):
+    """Loads an exported model.
+
+    Args:
+        version: pathlib.Path, as `version` returns it.
+        names: which outputs are wanted.
+        image_size: int, side of the square images in pixels.
+
+    Returns:
+        (function, shapes): uint8 images [n, size, size, 3] -> dict name -> float32 [n, ...]; and
+        dict name -> shape of a row.
+
+    Raises:
+        InputError: it cannot be read, or has no such output.
+    """
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(version))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
+            "Export the model once more."
+        ) from error
+    signatures = {
+        name: loaded.signatures[name] for name in _SIGNATURES if name in loaded.signatures
+    }
+    source = {
+        output: name
+        for name, signature in signatures.items()
+        for output in signature.structured_outputs
+    }
+    _check_outputs(names, set(source), version)
+
+    @tf.function(
+        autograph=False,
+        input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
+    )
+    def answer(images):
+        images = tf.image.convert_image_dtype(images, tf.float32)
+        needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
+        answers = {signature: signatures[signature](images=images) for signature in needed}
+        return {name: answers[source[name]][name] for name in names}
+
+    outputs = answer(tf.zeros([1, image_size, image_size, 3], tf.uint8))
+    return answer, {name: tuple(output.shape[1:]) for name, output in outputs.items()}

@@ -1,0 +1,45 @@
+"""Few labels: a balanced part of a data set, drawn by the seed."""
+
+import numpy as np
+import tensorflow as tf
+
+from patchvae_tf import noise
+from patchvae_tf.errors import InputError
+
+_SUBSET_SALT = 104
+
+
+def balanced_subset(image_set, per_class, num_classes, seed):
+    """Draws the same number of examples of each class; they keep the order of the source.
+
+    With one seed, a smaller subset is part of every larger one.
+
+    Args:
+        image_set: labelled `ImageSet`.
+        per_class: int, positive.
+        num_classes: int; the labels are below it.
+        seed: int, the user's seed.
+
+    Returns:
+        An `ImageSet` of num_classes * per_class examples.
+
+    Raises:
+        InputError: a class has fewer.
+    """
+    counts = np.bincount(image_set.labels, minlength=num_classes)
+    rarest = int(counts.argmin())
+    if counts[rarest] < per_class:
+        names = image_set.class_names
+        named = f"{rarest} ({names[rarest]})" if names and rarest < len(names) else rarest
+        raise InputError(
+            f"--labels_per_class={per_class} is more than there is: class {named} has "
+            f"{counts[rarest]} training images. Choose at most {counts[rarest]}"
+            + ("." if counts[rarest] else ", or give images of every class.")
+        )
+    subset_seed = noise.fold_in(noise.step_seed(seed, 0), _SUBSET_SALT)
+    first = tf.range(per_class, dtype=tf.int64)
+    chosen = []
+    for label, count in enumerate(counts.tolist()):
+        drawn = noise.shuffled(first, noise.fold_in(subset_seed, label), count).numpy()
+        chosen.append(np.flatnonzero(image_set.labels == label)[drawn])
+    return image_set.take(np.sort(np.concatenate(chosen)))

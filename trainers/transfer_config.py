@@ -1,0 +1,214 @@
+"""The settings of `python -m trainers.transfer`, and what they ask of φ, checked at once.
+
+Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
+"""
+
+import dataclasses
+import pathlib
+
+from export import exported
+from patchvae_tf import resnet18_weights
+from patchvae_tf.config import UnsupervisedConfig, check_ranges, setting, with_dataset_defaults
+from patchvae_tf.errors import InputError
+from trainers import runs
+
+SOURCES = ("run_dir", "saved_model", "weights", "untrained")
+
+_MODELS = UnsupervisedConfig.__dataclass_fields__["model"].metadata["choices"]
+_STRIDE = 8  # of φ
+_UNTRAINED_SIZE = 32  # pixels, where no trained φ says another
+
+
+@dataclasses.dataclass(frozen=True)
+class TransferConfig:
+    """Settings of `python -m trainers.transfer`.
+
+    Defaults: the original implementation's where it is known; `epochs` and `cut_epochs` are those
+    of PyTorch's ImageNet example.
+    """
+
+    run_dir: str | None = setting(
+        None, "Backbone (give one)", "folder of a finished run of trainers.unsupervised"
+    )
+    saved_model: str | None = setting(
+        None,
+        "Backbone (give one)",
+        "folder of an exported version, or of its run: then the newest version; always frozen",
+    )
+    weights: str | None = setting(
+        None,
+        "Backbone (give one)",
+        "ImageNet weights of ResNet-18, a local .safetensors or .npz with torchvision's names",
+    )
+    untrained: bool = setting(
+        False,
+        "Backbone (give one)",
+        "first weights by the seed: from scratch with --freeze=none, random features with conv1-5",
+    )
+    freeze: str = setting(
+        "conv1-5",
+        "Backbone",
+        "the stages that stay as they are; the rest is fine-tuned",
+        choices=("conv1", "conv1-3", "conv1-5", "none"),
+    )
+    model: str | None = setting(
+        None,
+        "Backbone",
+        "what the run of --run_dir must have trained (default: any)",
+        choices=_MODELS,
+    )
+    image_size: int | None = setting(
+        None,
+        "Backbone",
+        "side of the square images in pixels, a multiple of 8 (default: the trained one, or 32)",
+        minimum=8,
+    )
+
+    dataset: str | None = setting(
+        None,
+        "Data",
+        "labelled: a TFDS name, a folder with train/CLASS and test/CLASS, an .npz file with "
+        "x_train, y_train, x_test, y_test, or 'parts'; needed",
+    )
+    data_dir: str | None = setting(
+        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
+    )
+    labels_per_class: int | None = setting(
+        None, "Data", "train on so many images of each class, drawn by the seed", minimum=1
+    )
+    num_classes: int | None = setting(
+        None, "Data", "classes of the head (default: those of the data set)", minimum=2
+    )
+    validation_examples: int | None = setting(
+        None,
+        "Data",
+        "images held out of train, before any are drawn, for validation at each epoch's end; "
+        "0: none (default: a twentieth, at most 1000)",
+        minimum=0,
+    )
+    horizontal_flip: bool | None = setting(
+        True,
+        "Data",
+        "mirror every other training image at random",
+        by_dataset={"cifar100": False},
+    )
+
+    epochs: int = setting(90, "Training", "passes over the training images", minimum=1)
+    batch_size: int | None = setting(
+        None,
+        "Training",
+        "images a step, over all devices (default: 256, or all where there are fewer)",
+        minimum=1,
+    )
+    learning_rate: float = setting(0.1, "Training", "of SGD, per step", above=0.0)
+    cut_epochs: int = setting(
+        30, "Training", "epochs after which the learning rate is cut by 10, each time", minimum=1
+    )
+    momentum: float = setting(0.9, "Training", "of SGD, per step", minimum=0.0, below=1.0)
+    weight_decay: float = setting(
+        1e-4, "Training", "of all weights that are trained, added to the gradient", minimum=0.0
+    )
+    seed: int = setting(
+        0,
+        "Training",
+        "of weights, subset, order, augmentation and dropout",
+        minimum=0,
+        maximum=2**31 - 1,
+    )
+    precision: str = setting(
+        "auto",
+        "Training",
+        "of the arithmetic; auto: mixed_bfloat16 where the processor or GPU multiplies it natively",
+        choices=("auto", "float32", "mixed_bfloat16"),
+    )
+
+    def __post_init__(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        check_ranges(self)
+        given = [f"--{name}" for name in SOURCES if getattr(self, name)]
+        if len(given) != 1:
+            raise InputError(
+                "give one backbone: --run_dir, --saved_model, --weights or --untrained. "
+                f"Received: {' and '.join(given) or 'none'}."
+            )
+        if not self.dataset:
+            raise InputError("--dataset is missing. --help shows how it is used.")
+        if self.saved_model and self.freeze != "conv1-5":
+            raise InputError(
+                "--saved_model gives frozen features: --freeze must be conv1-5. Received: "
+                f"{self.freeze}. Use the run that it was exported from (--run_dir) to fine-tune."
+            )
+        if self.model and not self.run_dir:
+            raise InputError("--model says what --run_dir must hold: leave it out, or give a run.")
+        if self.image_size is not None and self.image_size % _STRIDE:
+            below = self.image_size // _STRIDE * _STRIDE
+            raise InputError(
+                f"--image_size must be a multiple of the backbone's stride, {_STRIDE}. "
+                f"Received: {self.image_size}. Use e.g. {below} or {below + _STRIDE}."
+            )
+
+    @property
+    def source(self):
+        """Which of `SOURCES` gives φ."""
+        return next(name for name in SOURCES if getattr(self, name))
+
+    def to_json(self):
+        """Returns a dict of plain values; `TransferConfig(**values)` is its inverse."""
+        return dataclasses.asdict(self)
+
+
+def resolved(config):
+    """Returns the settings with the defaults that depend on data set and φ filled in.
+
+    Raises:
+        InputError: φ is not there, or not the one that was asked for.
+    """
+    config = with_dataset_defaults(config)
+    size = {"run_dir": _of_run, "saved_model": _of_export, "weights": _of_weights}.get(
+        config.source, _of_nothing
+    )(config)
+    return dataclasses.replace(config, image_size=size)
+
+
+def _of_run(config):
+    """The image size of a finished run."""
+    run_dir = runs.finished(config.run_dir)
+    record = runs.read_record(run_dir)
+    trained = record and record["settings"].get("model")
+    if trained not in _MODELS:
+        raise InputError(
+            f"--run_dir {run_dir} holds no record of an unsupervised run. Give the folder of a "
+            "finished run of trainers.unsupervised."
+        )
+    if config.model not in (None, trained):
+        raise InputError(
+            f"--run_dir {run_dir} trained --model={trained}, asked for was {config.model}. "
+            "Leave --model out, or give another run."
+        )
+    size = record["settings"]["image_size"]
+    if config.image_size not in (None, size):
+        raise InputError(
+            f"--run_dir {run_dir} trained with --image_size={size}, asked for was "
+            f"{config.image_size}. Leave --image_size out, or give another run."
+        )
+    return size
+
+
+def _of_export(config):
+    """The image size of an exported version, or the one asked for, which φ takes as well."""
+    version = exported.version(config.saved_model)
+    facts = exported.facts(version)
+    exported.check_facts(facts, ["feature_map"], version)
+    size = config.image_size or facts.get("image_size")
+    if size is None:
+        raise InputError(f"{version} does not say its image size: give --image_size.")
+    return size
+
+
+def _of_weights(config):
+    resnet18_weights.read(pathlib.Path(config.weights))
+    return _of_nothing(config)
+
+
+def _of_nothing(config):
+    return config.image_size or _UNTRAINED_SIZE
