@@ -1,4 +1,8 @@
-"""From settings to the classifier: φ from where it was asked for, and what of it is trained."""
+"""From settings to the classifier: φ from where it was asked for, and what of it is trained.
+
+Distance from the original: Keras' momentum keeps the learning rate of the steps it comes from,
+PyTorch's takes the present one, so that the two differ for some tens of steps after a cut.
+"""
 
 import dataclasses
 import zlib

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,18 @@ def test_a_finished_one_says_so_and_other_settings_are_refused(finished, images)
     assert refused.returncode == 1
     assert "seed is 0 there and 4 now" in refused.stderr
     assert "another --transfer_dir" in refused.stderr
+
+
+def test_another_backbone_in_the_folder_is_refused(finished, images, tmp_path):
+    flags, folder, _ = finished
+    for name in ("config.json", "data.json"):
+        shutil.copy(folder / name, tmp_path)
+    facts = json.loads((tmp_path / "data.json").read_text())
+    facts["backbone"] += 1  # as if the run had been trained anew
+    (tmp_path / "data.json").write_text(json.dumps(facts))
+    refused = _run(*_flags(images, tmp_path, *flags))
+    assert refused.returncode == 1
+    assert re.search(r"another backbone or another precision: backbone is \d+", refused.stderr)
 
 
 def _stopped(number, flags, folder, after_step):
