@@ -138,9 +138,12 @@ def extract(config):
     output = pathlib.Path(config.output).expanduser()
     record_path = output.with_name(f"{output.name}.json")
     work_path = output.with_name(f".{output.name}.partial")
-    if not work_path.exists() and _is_finished(job, output, record_path):
+    if _is_finished(job, output, record_path):
+        shutil.rmtree(work_path, ignore_errors=True)  # a kill may have left some of it
         print(f"{output} is finished: {record_path} says what it holds")
         return
+    if not (work_path / "job.json").exists():
+        _check_absent(output)
     work = runs.RunFolder(work_path, flag="--output")
     work.check("job.json", job, "other settings")
 
@@ -185,23 +188,24 @@ def extract(config):
 
 
 def _is_finished(job, output, record_path):
-    """Whether the output is there and made by this very job.
-
-    Raises:
-        InputError: it is there, and not by this job.
-    """
-    shards = list(output.parent.glob(f"{output.name}-*-of-*"))
-    if not (output.exists() or shards or record_path.exists()):
-        return False
+    """Whether this very job made the output, and all of it is there."""
     try:
         record = json.loads(record_path.read_text())
-        if all(record.get(name) == value for name, value in job.items()):
-            return all((output.parent / name).exists() for name in record["files"])
+        return all(record.get(name) == value for name, value in job.items()) and all(
+            (output.parent / name).exists() for name in record["files"]
+        )
     except (OSError, json.JSONDecodeError):
-        pass
-    raise InputError(
-        f"{output} is there already, with other settings. Remove it, or choose another --output."
-    )
+        return False
+
+
+def _check_absent(output):
+    """Raises InputError if the output is there: no job that can go on has made it."""
+    files = [output, output.with_name(f"{output.name}.json")]
+    if any(path.exists() for path in files) or any(output.parent.glob(f"{output.name}-*-of-*")):
+        raise InputError(
+            f"{output} is there already, with other settings. Remove it and its .json, or choose "
+            "another --output."
+        )
 
 
 def _compute(function, stream, parts, batch_size):

@@ -171,8 +171,12 @@ def test_arrays_without_labels_and_a_size_of_their_own(config, loaded, tmp_path)
 def test_a_second_run_finds_all_done_and_other_settings_are_refused(config, tmp_path, capsys):
     features.extract(config())
     before = (tmp_path / "features.npz").stat()
+    left_by_a_kill = tmp_path / ".features.npz.partial"
+    left_by_a_kill.mkdir()
+    (left_by_a_kill / "part-000000000004-000000000008.npz").write_text("the last of many")
     features.extract(config())
     assert "is finished" in capsys.readouterr().out
+    assert not left_by_a_kill.exists()
     assert (tmp_path / "features.npz").stat().st_mtime_ns == before.st_mtime_ns
     with pytest.raises(InputError, match="there already, with other settings. Remove it"):
         features.extract(config(outputs="features"))
