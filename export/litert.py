@@ -30,7 +30,7 @@ def export_litert(model, export_dir, training, test, record=None):
     of φ and the heads; pooling stays in float32.
 
     Args:
-        model: PatchVAE or BetaVAE.
+        model: PatchVAE, BetaVAE or BiGAN.
         export_dir: pathlib.Path, as `versions.writable` returns it.
         training: ImageSet; up to 256 of its images calibrate int8, and with its
             labels a classifier is trained that tells what int8 costs.

@@ -5,6 +5,9 @@ import math
 
 from patchvae_tf import backbones
 
+_NAMES = {"PatchVAE": "PatchVAE", "BetaVAE": "β-VAE", "BiGAN": "BiGAN"}
+_SOURCE = " as in PatchVAE's paper (Gupta, Singh, Shrivastava, CVPR 2020)"
+
 # How a card names the measures of a run's record.
 _MEASURES = {
     "epoch": "epochs trained",
@@ -16,6 +19,7 @@ _MEASURES = {
     "val_kl_occurrence": "KL of occurrence, held out, nats",
     "val_kl_appearance": "KL of appearance, held out, nats",
     "val_kl": "KL, held out, nats",
+    "val_discriminator_rate": "pairs that the discriminator tells rightly, held out",
     "val_occurrence_rate": "share of (place, part) pairs that occur, held out",
 }
 
@@ -24,7 +28,7 @@ def facts(model, signatures, record):
     """What is known of an exported model, as plain values for `model.json`.
 
     Args:
-        model: PatchVAE or BetaVAE.
+        model: PatchVAE, BetaVAE or BiGAN.
         signatures: dict name -> concrete function.
         record: dict as `runs.read_record` returns it, or None for a model without a run.
 
@@ -80,13 +84,13 @@ def write(folder, values, more=""):
 
 def _markdown(values, more):
     run, size = values["run"], values["image_size"]
-    name = "PatchVAE" if values["model"] == "PatchVAE" else "β-VAE"
+    name = _NAMES[values["model"]]
     return "\n".join(
         [
             f"# {name}, {size} × {size} pixels",
             "",
-            f"Image features learned without labels: the backbone φ of a {name} (Gupta, Singh, "
-            "Shrivastava, CVPR 2020), whose pooled output is `features`.",
+            f"Image features learned without labels: the backbone φ of a {name}{_SOURCE}, whose "
+            "pooled output is `features`.",
             "",
             "## Input",
             *_input(values),

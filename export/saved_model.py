@@ -49,7 +49,7 @@ def export_model(model, export_dir, record=None):
     The version appears whole or not at all; the versions before stay as they are.
 
     Args:
-        model: PatchVAE or BetaVAE, of any dtype policy; exported in float32.
+        model: PatchVAE, BetaVAE or BiGAN, of any dtype policy; exported in float32.
         export_dir: path of the folder that takes versions; made if it is not there.
         record: dict as `runs.read_record` returns it, for the model card; None: not recorded.
 
@@ -79,12 +79,11 @@ def export_model(model, export_dir, record=None):
 
 
 def _check_exportable(model):
-    from patchvae_tf.models import FeatureClassifier
     from patchvae_tf.models.base import UnsupervisedModel
 
-    if not isinstance(model, UnsupervisedModel) or isinstance(model, FeatureClassifier):
+    if not isinstance(model, UnsupervisedModel):
         raise InputError(
-            f"`model` must be a PatchVAE or a BetaVAE. Received: {type(model).__name__}"
+            f"`model` must be a PatchVAE, BetaVAE or BiGAN. Received: {type(model).__name__}"
         )
 
 

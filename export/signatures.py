@@ -12,8 +12,8 @@ axis, but for `valid`. (n images, h = H / 8, w = W / 8, N parts, d_p numbers for
 | reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
 | decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
 
-Images are RGB in [0, 1], H and W any multiples of 8. Only β-VAE's `reconstruct` and `decode` keep
-to the trained size, because its one code describes a square of that size. The images of
+Images are RGB in [0, 1], H and W any multiples of 8. Only the `reconstruct` and `decode` of β-VAE
+and BiGAN keep to the trained size, because one code describes a square of that size. The images of
 `serving_bytes` are whole files, each made square as in training; where one cannot be read, `valid`
 is False and the row is that of a black image.
 """
@@ -35,7 +35,7 @@ def exported_parts(model):
     """Returns what `tf.saved_model.save` takes.
 
     Args:
-        model: PatchVAE or BetaVAE; left as it is.
+        model: PatchVAE, BetaVAE or BiGAN; left as it is.
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
@@ -55,7 +55,7 @@ def exported_parts(model):
     root.variables = [weight.value for weight in model.backbone.weights]
     root.trainable_variables = [weight.value for weight in model.backbone.trainable_weights]
     root.regularization_losses = []
-    root.all_variables = [weight.value for weight in model.weights]  # heads and decoder too
+    root.all_variables = _variables(model)  # of heads and decoder too
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
@@ -63,7 +63,7 @@ def encoder(model):
     """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
 
     Args:
-        model: PatchVAE or BetaVAE that computes in float32.
+        model: PatchVAE, BetaVAE or BiGAN that computes in float32.
 
     Returns:
         (root, function): the object that holds the variables, and the concrete function.
@@ -71,9 +71,14 @@ def encoder(model):
     size = model.image_size
     spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
     function = tf.function(_Functions(model).encode, autograph=False, input_signature=[spec])
-    variables = [weight.value for weight in model.weights]
-    root = tf.train.Checkpoint(function=function, variables=variables)
+    root = tf.train.Checkpoint(function=function, variables=_variables(model))
     return root, function.get_concrete_function()
+
+
+def _variables(model):
+    """All of a model's but its discriminator's, which serves training alone."""
+    left_out = set() if model.discriminator is None else set(map(id, model.discriminator.weights))
+    return [weight.value for weight in model.weights if id(weight) not in left_out]
 
 
 def in_float32(model):

@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 # only the configuration (`--help`, say) should not wait for it.
 _PUBLIC = {
     "BetaVAE": "patchvae_tf.models",
+    "BiGAN": "patchvae_tf.models",
     "InputError": "patchvae_tf.errors",
     "RunError": "patchvae_tf.errors",
     "load_model": "patchvae_tf.models",
@@ -17,6 +18,7 @@ _PUBLIC = {
 
 __all__ = [
     "BetaVAE",
+    "BiGAN",
     "InputError",
     "PatchVAE",
     "RunError",

@@ -90,7 +90,9 @@ class UnsupervisedConfig:
         by_dataset={"cifar100": False},
     )
 
-    model: str = setting("patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae"))
+    model: str = setting(
+        "patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae", "bigan")
+    )
     num_parts: int = setting(16, "Model", "N, number of parts (patchvae)", minimum=1)
     appearance_dim: int = setting(
         6, "Model", "d_p, numbers that describe a part's look (patchvae)", minimum=1
@@ -104,10 +106,10 @@ class UnsupervisedConfig:
     hard_occurrence: bool = setting(
         False, "Model", "0/1 samples with a straight-through gradient (patchvae)"
     )
-    latent_dim: int = setting(96, "Model", "width of the global code (beta_vae)", minimum=1)
+    latent_dim: int = setting(96, "Model", "width of the global code (beta_vae, bigan)", minimum=1)
 
     weighted_reconstruction: bool = setting(
-        True, "Loss", "weigh the squared error by the image's Laplacian (L_w)"
+        True, "Loss", "weigh the squared error by the image's Laplacian (L_w); not for bigan"
     )
     occurrence_prior: float | None = setting(
         None,
@@ -132,6 +134,12 @@ class UnsupervisedConfig:
     )
     kl_weight: float = setting(
         1.0, "Loss", "beta, factor of the KL in nats (beta_vae)", minimum=0.0
+    )
+    adversarial_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of the GAN loss on reconstructions; 0: no discriminator (patchvae, beta_vae)",
+        minimum=0.0,
     )
     temperature: float = setting(
         1.0, "Loss", "tau of the relaxed occurrence at the first step (patchvae)", above=0.0

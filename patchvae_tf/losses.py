@@ -77,5 +77,46 @@ def categorical_kl(logits):
     return _sum_over_image(tf.exp(log_q) * (log_q + math.log(logits.shape[-1])))
 
 
+def deceiving_loss(logits):
+    """The non-saturating loss of those who want to be taken for what the discriminator looks for.
+
+    Formula: −log D = softplus(−logit) (Goodfellow et al., NeurIPS 2014, section 3). With the sign
+    of the logits turned: of those who want to be taken for the opposite.
+
+    Args:
+        logits: float32 [batch], the discriminator's, of what is generated.
+
+    Returns:
+        float32 [batch], nats.
+    """
+    return tf.math.softplus(-logits)
+
+
+def discriminator_loss(real_logits, generated_logits):
+    """The cross-entropy of a discriminator: −log D(real) − log(1 − D(generated)).
+
+    Args:
+        real_logits, generated_logits: float32 [batch].
+
+    Returns:
+        float32 [batch], nats.
+    """
+    return tf.math.softplus(-real_logits) + tf.math.softplus(generated_logits)
+
+
+def discriminator_rate(real_logits, generated_logits):
+    """How many of a real and a generated example the discriminator tells rightly.
+
+    Args:
+        real_logits, generated_logits: float32 [batch].
+
+    Returns:
+        float32 [batch]: 0, 0.5 or 1. On average 0.5 where the sides are even, 1 where the
+        discriminator has won, and the other side learns little from it.
+    """
+    real, generated = real_logits > 0.0, generated_logits <= 0.0
+    return 0.5 * (tf.cast(real, tf.float32) + tf.cast(generated, tf.float32))
+
+
 def _sum_over_image(terms):
     return tf.reduce_sum(terms, axis=list(range(1, terms.shape.rank)))

@@ -52,7 +52,7 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
-        ({"model": "gan"}, "--model must be one of patchvae, beta_vae. Received: gan"),
+        ({"model": "gan"}, "--model must be one of patchvae, beta_vae, bigan. Received: gan"),
         ({"precision": "half"}, "--precision must be one of auto, float32, mixed_bfloat16"),
         ({"num_parts": 1}, "--num_parts=1 makes the prior 1 / num_parts = 1"),
         ({"seed": 2**31}, "--seed must be at most 2147483647"),

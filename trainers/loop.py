@@ -22,6 +22,9 @@ _SHORT = {
     "occurrence_rate": "occurring",
     "temperature": "temp",
     "cross_entropy": "CE",
+    "adversarial": "GAN",
+    "discriminator_loss": "D",
+    "discriminator_rate": "D right",
 }
 _SHARES = ("rate", "top1", "top5")  # ends of names whose values are shown in percent
 _SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
@@ -32,7 +35,7 @@ class Job:
     """What the loop needs to know.
 
     Attributes:
-        model: a compiled `UnsupervisedModel`, made under `strategy`.
+        model: a compiled `DistributedModel`, made under `strategy`.
         strategy: a `tf.distribute.Strategy`.
         training_batches: function start_step -> tf.data.Dataset of global batches, to the end.
         validation_batches: tf.data.Dataset of batches of any size, or None.

@@ -11,7 +11,11 @@ import patchvae_tf
 from patchvae_tf import datasets
 from patchvae_tf.config import UnsupervisedConfig
 
-MODELS = {"patchvae": patchvae_tf.PatchVAE, "beta_vae": patchvae_tf.BetaVAE}
+MODELS = {
+    "patchvae": patchvae_tf.PatchVAE,
+    "beta_vae": patchvae_tf.BetaVAE,
+    "bigan": patchvae_tf.BiGAN,
+}
 
 _LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
 _NUM_PICTURED = 8

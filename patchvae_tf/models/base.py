@@ -1,4 +1,4 @@
-"""What every unsupervised model shares: the training step, noise, metrics and distribution."""
+"""What every model shares: the training step, noise, metrics and distribution."""
 
 import contextlib
 
@@ -20,60 +20,89 @@ def dtype_policy_scope(policy):
         keras.config.set_dtype_policy(outer)
 
 
-class UnsupervisedModel(keras.Model):
-    """A model that learns from images alone, under any `tf.distribute` strategy.
+class DistributedModel(keras.Model):
+    """A model whose step is right under any `tf.distribute` strategy.
 
-    A subclass lists `term_names`, whose first is "loss", and gives `loss_terms`. Images are [0, 1]
-    float32 (or uint8, converted on the device), NHWC; labels that come along are ignored.
+    A subclass lists `term_names`, whose first is "loss", and gives `loss_terms`.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of `stride`.
-        stride: int, of the backbone.
         seed: int, of all noise in training.
         **kwargs: as of `keras.Model`.
 
-    Raises:
-        InputError: `image_size` is not a positive multiple of `stride`.
+    Attributes:
+        discriminator: network that learns against the rest of the model, from the term
+            "discriminator_loss" and with an optimizer of its own; None where there is none.
     """
 
     term_names = ("loss",)
 
-    def __init__(self, image_size, stride, seed=0, **kwargs):
+    def __init__(self, seed=0, **kwargs):
         super().__init__(**kwargs)
-        if image_size < stride or image_size % stride:
-            lower = max(image_size // stride, 1) * stride
-            raise InputError(
-                f"`image_size` must be a positive multiple of the backbone's stride, {stride}. "
-                f"Received: image_size={image_size}. Use e.g. {lower} or {lower + stride}."
-            )
-        self.image_size = image_size
-        self.stride = stride
         self.seed = seed
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in self.term_names}
+        self.discriminator = None
+        self.trackers = {}
+        self._track(*self.term_names)
 
-    def loss_terms(self, images, step, seed=None, training=False):
-        """The terms of the loss, one value for each image.
+    def _track(self, *names):
+        """Keeps running means of further terms."""
+        for name in names:
+            self.trackers[name] = keras.metrics.Mean(name=name)
+
+    def loss_terms(self, batch, step, seed=None, training=False):
+        """The terms of the loss, one value for each example.
 
         Args:
-            images: float32 [batch, H, W, 3] in [0, 1].
+            batch: what the model learns from, e.g. images, float32 [batch, H, W, 3] in [0, 1].
             step: scalar int64, finished training steps.
             seed: int32 [2], or None to use means and probabilities instead of samples.
             training: bool, whether batch normalisation uses the batch's moments.
 
         Returns:
-            dict: name -> float32 [batch] (or a scalar), for each of `term_names`.
+            dict: name -> float32 [batch] (or a scalar), for each of the tracked terms.
         """
         raise NotImplementedError(f"{type(self).__name__} must define `loss_terms`.")
 
-    def compile(self, optimizer, **kwargs):
+    def compile(self, optimizer, discriminator_optimizer=None, **kwargs):
+        """As of `keras.Model`.
+
+        Args:
+            optimizer: of all but the discriminator.
+            discriminator_optimizer: of the discriminator, where there is one; by default another
+                of the same settings.
+            **kwargs: as of `keras.Model.compile`.
+        """
         super().compile(optimizer=optimizer, **kwargs)
+        if self.discriminator is not None:
+            self.discriminator_optimizer = keras.optimizers.get(
+                discriminator_optimizer or keras.optimizers.serialize(self.optimizer)
+            )
         # Now and not in the first step: making variables inside a `tf.function` has it traced
         # twice, and fails under a strategy.
-        self.optimizer.build(self.trainable_variables)
+        for _, one, variables in self._learners():
+            one.build(variables)
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        if config and self.discriminator is not None:
+            optimizer = keras.saving.serialize_keras_object(self.discriminator_optimizer)
+            return {**config, "discriminator_optimizer": optimizer}
+        return config
 
     def compile_from_config(self, config):
         # Keras leaves this to whoever overrides `compile`.
         self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def _learners(self):
+        """Who learns from which term: [(term, optimizer, variables), ...]."""
+        if self.discriminator is None:
+            return [("loss", self.optimizer, self.trainable_variables)]
+        judges = self.discriminator.trainable_variables
+        judging = {id(variable) for variable in judges}
+        judged = [v for v in self.trainable_variables if id(v) not in judging]
+        return [
+            ("loss", self.optimizer, judged),
+            ("discriminator_loss", self.discriminator_optimizer, judges),
+        ]
 
     @property
     def metrics(self):
@@ -81,25 +110,38 @@ class UnsupervisedModel(keras.Model):
         return list(self.trackers.values())
 
     def train_step(self, data):
-        """One step on the local part of the global batch; the gradient is the global batch's."""
-        images = self._images(data)
+        """One step on the local part of the global batch; the gradient is the global batch's.
+
+        Where there is a discriminator, both sides move at once, from the same forward pass
+        (as in Donahue et al., "Adversarial Feature Learning", ICLR 2017).
+        """
+        batch = self._model_input(data)
         step = self.optimizer.iterations
-        with tf.GradientTape() as tape:
-            terms = self.loss_terms(images, step, noise.step_seed(self.seed, step), training=True)
-            loss = tf.reduce_sum(terms["loss"]) / self._global_batch(terms["loss"])
-            scaled_loss = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        # The optimizer sums the replicas' gradients, hence the division by the global batch above.
-        self.optimizer.apply(tape.gradient(scaled_loss, variables), variables)
+        learners = self._learners()
+        with tf.GradientTape(persistent=len(learners) > 1) as tape:
+            terms = self.loss_terms(batch, step, noise.step_seed(self.seed, step), training=True)
+            # The optimizer sums the replicas' gradients, hence the division by the global batch.
+            losses = [
+                optimizer.scale_loss(tf.reduce_sum(terms[name]) / self._global_batch(terms[name]))
+                for name, optimizer, _ in learners
+            ]
+        gradients = [
+            tape.gradient(loss, variables)
+            for loss, (_, _, variables) in zip(losses, learners, strict=True)
+        ]
+        for gradient, (_, optimizer, variables) in zip(gradients, learners, strict=True):
+            optimizer.apply(gradient, variables)
         return self._updated_metrics(terms)
 
     def test_step(self, data):
         """The terms on a batch, from means and probabilities: nothing in it is random."""
-        return self._updated_metrics(self.loss_terms(self._images(data), self.optimizer.iterations))
+        return self._updated_metrics(
+            self.loss_terms(self._model_input(data), self.optimizer.iterations)
+        )
 
-    def _images(self, data):
-        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return tf.image.convert_image_dtype(images, tf.float32)  # [batch, H, W, 3]
+    def _model_input(self, data):
+        """What `loss_terms` takes, of what `fit` or a training loop gives."""
+        raise NotImplementedError(f"{type(self).__name__} must define `_model_input`.")
 
     @staticmethod
     def _global_batch(per_example):
@@ -113,3 +155,35 @@ class UnsupervisedModel(keras.Model):
         for name, tracker in self.trackers.items():
             tracker.update_state(terms[name])
         return {name: tracker.result() for name, tracker in self.trackers.items()}
+
+
+class UnsupervisedModel(DistributedModel):
+    """A model that learns from images alone.
+
+    Images are [0, 1] float32 (or uint8, converted on the device), NHWC; labels that come along are
+    ignored. A subclass has a `backbone` φ, and a `decoder` from codes to images.
+
+    Args:
+        image_size: int, side of the square images in pixels; a multiple of `stride`.
+        stride: int, of the backbone.
+        seed: int, of all noise in training.
+        **kwargs: as of `keras.Model`.
+
+    Raises:
+        InputError: `image_size` is not a positive multiple of `stride`.
+    """
+
+    def __init__(self, image_size, stride, seed=0, **kwargs):
+        super().__init__(seed, **kwargs)
+        if image_size < stride or image_size % stride:
+            lower = max(image_size // stride, 1) * stride
+            raise InputError(
+                f"`image_size` must be a positive multiple of the backbone's stride, {stride}. "
+                f"Received: image_size={image_size}. Use e.g. {lower} or {lower + stride}."
+            )
+        self.image_size = image_size
+        self.stride = stride
+
+    def _model_input(self, data):
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return tf.image.convert_image_dtype(images, tf.float32)  # [batch, H, W, 3]

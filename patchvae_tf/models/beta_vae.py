@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, losses
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BatchNormalization, GaussianSampling, LaplacianWeights
+from patchvae_tf.layers import BatchNormalization, GaussianSampling
 from patchvae_tf.layers.appearance import variance_from_log
-from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.autoencoder import Autoencoder
+from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import global_decoder
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class BetaVAE(UnsupervisedModel):
+class BetaVAE(Autoencoder):
     """A variational autoencoder with one global Gaussian code.
 
     Args:
@@ -23,9 +24,7 @@ class BetaVAE(UnsupervisedModel):
             the parameters depend on it.
         latent_dim: int, width of the code.
         kl_weight: float, β.
-        weighted_reconstruction: bool, L_w instead of the plain squared error.
-        seed: int, of all noise in training.
-        **kwargs: as of `keras.Model`.
+        weighted_reconstruction, adversarial_weight, seed, **kwargs: as of `Autoencoder`.
 
     Call arguments:
         images: float32 [batch, image_size, image_size, 3] in [0, 1].
@@ -49,15 +48,15 @@ class BetaVAE(UnsupervisedModel):
         latent_dim=96,
         kl_weight=1.0,
         weighted_reconstruction=True,
+        adversarial_weight=0.0,
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        super().__init__(image_size, weighted_reconstruction, adversarial_weight, seed, **kwargs)
         if latent_dim < 1:
             raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
         self.latent_dim = latent_dim
         self.kl_weight = kl_weight
-        self.weighted_reconstruction = weighted_reconstruction
 
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
@@ -75,7 +74,6 @@ class BetaVAE(UnsupervisedModel):
             self.log_variance_head = keras.layers.Conv2D(latent_dim, grid_size)
             self.decoder = global_decoder(latent_dim, grid_size)
         self.sampling = GaussianSampling()
-        self.laplacian_weights = LaplacianWeights(block_size=self.stride)
         self.build((None, image_size, image_size, 3))
 
     def build(self, input_shape):
@@ -110,15 +108,14 @@ class BetaVAE(UnsupervisedModel):
 
     def loss_terms(self, images, step, seed=None, training=False):
         outputs = self(images, training=training, seed=seed)
-        weights = self.laplacian_weights(images) if self.weighted_reconstruction else None
-        reconstruction = losses.squared_error(images, outputs["reconstruction"], weights)
+        terms = self.reconstruction_terms(images, outputs["reconstruction"], training)
         kl = losses.gaussian_kl(outputs["latent_mean"], outputs["latent_variance"])
         return {
-            "loss": reconstruction + self.kl_weight * kl,
-            "reconstruction": reconstruction,
+            **terms,
+            "loss": terms["loss"] + self.kl_weight * kl,
             "kl": kl,  # nats per image, before its weight
         }
 
     def get_config(self):
-        names = ("image_size", "latent_dim", "kl_weight", "weighted_reconstruction", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        own = {"latent_dim": self.latent_dim, "kl_weight": self.kl_weight}
+        return {**super().get_config(), **own}

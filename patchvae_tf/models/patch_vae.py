@@ -14,18 +14,18 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.layers import (
     AppearancePooling,
     GaussianSampling,
-    LaplacianWeights,
     RelaxedBernoulli,
     RelaxedCategorical,
 )
-from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.autoencoder import Autoencoder
+from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import patch_decoder
 
 _OCCURRENCE_LAYERS = {"bernoulli": RelaxedBernoulli, "categorical": RelaxedCategorical}
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class PatchVAE(UnsupervisedModel):
+class PatchVAE(Autoencoder):
     """Learns parts: where each occurs in an image, and how it looks there.
 
     Args:
@@ -38,13 +38,11 @@ class PatchVAE(UnsupervisedModel):
             for 1 / num_parts. The categorical form always has 1 / num_parts.
         occurrence_weight: float, β_occ, of KL(occurrence).
         appearance_weight: float, β_app, of KL(appearance).
-        weighted_reconstruction: bool, L_w instead of the plain squared error.
         temperature: float, τ at the first step.
         temperature_rate: float, per step; see `schedules.annealed_temperature`.
         temperature_interval: int, steps between two cuts of τ.
         temperature_floor: float, the least τ.
-        seed: int, of all noise in training.
-        **kwargs: as of `keras.Model`.
+        weighted_reconstruction, adversarial_weight, seed, **kwargs: as of `Autoencoder`.
 
     Call arguments:
         images: float32 [batch, H, W, 3] in [0, 1]; H and W multiples of 8, any such size.
@@ -84,6 +82,7 @@ class PatchVAE(UnsupervisedModel):
         occurrence_weight=10.0,
         appearance_weight=1.0,
         weighted_reconstruction=True,
+        adversarial_weight=0.0,
         temperature=1.0,
         temperature_rate=3e-5,
         temperature_interval=1000,
@@ -91,7 +90,7 @@ class PatchVAE(UnsupervisedModel):
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        super().__init__(image_size, weighted_reconstruction, adversarial_weight, seed, **kwargs)
         _check_arguments(num_parts, appearance_dim, occurrence, occurrence_prior)
         self.num_parts = num_parts
         self.appearance_dim = appearance_dim
@@ -100,7 +99,6 @@ class PatchVAE(UnsupervisedModel):
         self.occurrence_prior = occurrence_prior
         self.occurrence_weight = occurrence_weight
         self.appearance_weight = appearance_weight
-        self.weighted_reconstruction = weighted_reconstruction
         self.temperature = temperature
         self.temperature_rate = temperature_rate
         self.temperature_interval = temperature_interval
@@ -119,7 +117,6 @@ class PatchVAE(UnsupervisedModel):
         self.occurrence_sampling = _OCCURRENCE_LAYERS[occurrence](hard=hard_occurrence)
         self.appearance_pooling = AppearancePooling()
         self.appearance_sampling = GaussianSampling()
-        self.laplacian_weights = LaplacianWeights(block_size=self.stride)
         self.build((None, image_size, image_size, 3))
 
     def build(self, input_shape):
@@ -184,8 +181,7 @@ class PatchVAE(UnsupervisedModel):
     def loss_terms(self, images, step, seed=None, training=False):
         temperature = self.temperature_at(step)
         outputs = self(images, training=training, seed=seed, temperature=temperature)
-        weights = self.laplacian_weights(images) if self.weighted_reconstruction else None
-        reconstruction = losses.squared_error(images, outputs["reconstruction"], weights)
+        terms = self.reconstruction_terms(images, outputs["reconstruction"], training)
         if self.occurrence == "bernoulli":
             prior = self.occurrence_prior or 1.0 / self.num_parts
             kl_occurrence = losses.bernoulli_kl(outputs["occurrence_logits"], prior)
@@ -195,10 +191,10 @@ class PatchVAE(UnsupervisedModel):
             outputs["appearance_mean"], outputs["appearance_variance"]
         )
         return {
-            "loss": reconstruction
+            **terms,
+            "loss": terms["loss"]
             + self.occurrence_weight * kl_occurrence
             + self.appearance_weight * kl_appearance,
-            "reconstruction": reconstruction,
             "kl_occurrence": kl_occurrence,  # nats per image, before its weight
             "kl_appearance": kl_appearance,
             # Share of (location, part) pairs that are on: near 0 or 1 the parts have collapsed.
@@ -218,7 +214,6 @@ class PatchVAE(UnsupervisedModel):
 
     def get_config(self):
         names = (
-            "image_size",
             "num_parts",
             "appearance_dim",
             "occurrence",
@@ -226,12 +221,10 @@ class PatchVAE(UnsupervisedModel):
             "occurrence_prior",
             "occurrence_weight",
             "appearance_weight",
-            "weighted_reconstruction",
             "temperature",
             "temperature_rate",
             "temperature_interval",
             "temperature_floor",
-            "seed",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

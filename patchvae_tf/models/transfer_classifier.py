@@ -9,7 +9,7 @@ import tensorflow as tf
 from patchvae_tf import backbones, noise
 from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization
-from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.base import DistributedModel, dtype_policy_scope
 
 _DROPOUT = 0.5
 _HIDDEN_UNITS = 512
@@ -17,10 +17,10 @@ _TOP = 5
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class FeatureClassifier(UnsupervisedModel):
+class FeatureClassifier(DistributedModel):
     """The classifier without φ: Flatten, Dropout 0.5, Dense 512, ReLU, Dense.
 
-    Unlike its base class it learns from pairs: (inputs, labels int64 [batch]).
+    It learns from pairs: (inputs, labels int64 [batch]).
 
     Args:
         num_classes: int, at least 2.
@@ -45,8 +45,7 @@ class FeatureClassifier(UnsupervisedModel):
 
     def __init__(self, num_classes, feature_shape, weight_decay=1e-4, seed=0, **kwargs):
         feature_shape = tuple(feature_shape)
-        stride = backbones.STRIDE
-        super().__init__(feature_shape[0] * stride, stride, seed, **kwargs)
+        super().__init__(seed, **kwargs)
         if num_classes < 2:
             raise InputError(f"`num_classes` must be at least 2. Received: {num_classes}")
         self.num_classes = num_classes
@@ -95,7 +94,7 @@ class FeatureClassifier(UnsupervisedModel):
             "top5": tf.cast(ranks < _TOP, tf.float32),
         }
 
-    def _images(self, data):
+    def _model_input(self, data):
         inputs, labels = data
         if inputs.dtype == tf.uint8:
             inputs = tf.image.convert_image_dtype(inputs, tf.float32)
@@ -141,6 +140,7 @@ class TransferClassifier(FeatureClassifier):
             )
         shape = (image_size // stride, image_size // stride, backbones.CHANNELS)
         super().__init__(num_classes, shape, weight_decay, seed, **kwargs)
+        self.image_size = image_size
         self.freeze = freeze
         with dtype_policy_scope(self.dtype_policy):
             self.backbone = backbones.resnet9()

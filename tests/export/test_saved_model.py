@@ -147,7 +147,7 @@ def test_a_killed_command_leaves_no_version(model, tmp_path):
 
 
 def test_a_model_that_is_not_ours_is_refused(tmp_path):
-    with pytest.raises(InputError, match="must be a PatchVAE or a BetaVAE. Received: Sequential"):
+    with pytest.raises(InputError, match="PatchVAE, BetaVAE or BiGAN. Received: Sequential"):
         saved_model.export_model(keras.Sequential(), tmp_path)
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from patchvae_tf import BetaVAE, PatchVAE
+from patchvae_tf import BetaVAE, BiGAN, PatchVAE
 from patchvae_tf.backbones import STAGES, resnet9
 from tests.testing_utils import random_images
 
@@ -31,6 +31,17 @@ def test_beta_vae_counts(image_size, encoder, decoder):
     assert _count(model.backbone, model.trunk, *model.heads) == encoder
     assert _count(model.decoder) == decoder
     assert _count(model) == encoder + decoder
+
+
+@pytest.mark.parametrize(
+    ("image_size", "encoder", "generator"), [(32, 789_792, 774_144), (64, 1_084_704, 1_069_056)]
+)
+def test_bigan_counts(image_size, encoder, generator):
+    model = BiGAN(image_size=image_size)
+    assert _count(model.backbone) == 683_072
+    assert _count(model.encoder) == encoder
+    assert _count(model.generator) == generator
+    assert _count(model) == encoder + generator + _count(model.discriminator)
 
 
 def _convolutions(model):
@@ -100,7 +111,32 @@ def test_beta_vae_is_tables_1_to_4(image_size):
     assert _convolutions(model.decoder) == [("deconv", grid, 64, 1, 0, False), *PYRAMID]
 
 
-@pytest.mark.parametrize("model_class", [PatchVAE, BetaVAE])
+@pytest.mark.parametrize("image_size", [32, 64])
+def test_bigan_is_tables_1_to_4(image_size):
+    model = BiGAN(image_size=image_size)
+    grid = image_size // 8
+    squeeze, code = model.encoder.get_layer("squeeze"), model.encoder.get_layer("code")
+    assert (squeeze.kernel_size, squeeze.filters, squeeze.use_bias) == ((1, 1), 64, False)
+    assert (code.kernel_size, code.filters, code.use_bias) == ((grid, grid), 96, True)
+    assert _convolutions(model.generator) == [("deconv", grid, 64, 1, 0, False), *PYRAMID]
+
+
+def test_image_discriminator_is_section_a():
+    discriminator = PatchVAE(adversarial_weight=1.0).discriminator
+    convolutions = [la for la in discriminator.layers if isinstance(la, keras.layers.Conv2D)]
+    assert [(la.kernel_size[0], la.strides[0], la.filters) for la in convolutions] == [
+        (4, 2, 64),
+        (4, 2, 128),
+        (4, 2, 256),
+        (1, 1, 1),
+    ]
+    normalised = [la.name for la in discriminator.layers if la.name.endswith("_bn")]
+    assert normalised == ["conv2_bn", "conv3_bn"]
+    assert discriminator(random_images(2, 64)).shape == (2,)
+    assert discriminator(random_images(3, 24)).shape == (3,)
+
+
+@pytest.mark.parametrize("model_class", [PatchVAE, BetaVAE, BiGAN])
 def test_normalisation_and_activations(model_class):
     model = model_class()
     inner = [model.backbone, model.decoder]

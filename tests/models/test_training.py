@@ -5,10 +5,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from patchvae_tf import BetaVAE, PatchVAE
+from patchvae_tf import BetaVAE, BiGAN, PatchVAE
 from tests.testing_utils import random_images
 
-MODELS = [PatchVAE, BetaVAE]
+
+def adversarial_patch_vae(**kwargs):
+    return PatchVAE(adversarial_weight=20.0, **kwargs)
+
+
+MODELS = [PatchVAE, BetaVAE, BiGAN, adversarial_patch_vae]
+AUTOENCODERS = [PatchVAE, BetaVAE, adversarial_patch_vae]
 IMAGES = random_images(8)
 
 
@@ -33,7 +39,7 @@ def _difference(one, other):
     return max(float(np.abs(a - b).max()) for a, b in zip(one.weights, other.weights, strict=True))
 
 
-@pytest.mark.parametrize("model_class", MODELS)
+@pytest.mark.parametrize("model_class", AUTOENCODERS)
 def test_loss_falls_on_a_batch(model_class):
     model = _compiled(model_class)
     first = _trained(model, 1)
@@ -77,14 +83,24 @@ def test_fit_and_evaluate_work_on_uint8_with_and_without_labels():
     assert with_labels == model.evaluate(dataset, verbose=0, return_dict=True)
 
 
-@pytest.mark.parametrize("model_class", MODELS)
-def test_two_replicas_equal_one(model_class, two_replicas):
-    # Plain gradients: Adam would blow rounding up where a gradient is near 0.
-    optimizer = {"class_name": "SGD", "config": {"learning_rate": 1e-5, "momentum": 0.9}}
-    alone = _compiled(model_class, optimizer)
+def _plain(model_class, learning_rate):
+    """A model with plain gradients: Adam would blow rounding up where a gradient is near 0."""
+    keras.utils.set_random_seed(0)
+    model = model_class()
+    sides = {"optimizer": learning_rate, "discriminator_optimizer": 1e-3}
+    model.compile(**{name: keras.optimizers.SGD(rate, 0.9) for name, rate in sides.items()})
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model_class", "learning_rate"),
+    [(PatchVAE, 1e-5), (BetaVAE, 1e-5), (BiGAN, 1e-3), (adversarial_patch_vae, 1e-6)],
+)
+def test_two_replicas_equal_one(model_class, learning_rate, two_replicas):
+    alone = _plain(model_class, learning_rate)
     start = [weight.numpy() for weight in alone.trainable_weights]
     with two_replicas.scope():
-        shared = _compiled(model_class, optimizer)
+        shared = _plain(model_class, learning_rate)
     dataset = tf.data.Dataset.from_tensors(IMAGES).repeat(4)
     batches = iter(two_replicas.experimental_distribute_dataset(dataset))
 
@@ -148,7 +164,7 @@ def test_configuration_of_every_argument_survives():
     assert PatchVAE.from_config(config).get_config() == config
 
 
-@pytest.mark.parametrize("model_class", MODELS)
+@pytest.mark.parametrize("model_class", AUTOENCODERS)
 def test_bfloat16_trains_with_float32_losses(model_class, tmp_path):
     model = _compiled(model_class, dtype="mixed_bfloat16")
     assert model.backbone.get_layer("conv2a_conv").compute_dtype == "bfloat16"

@@ -418,7 +418,7 @@ def test_a_classifier_is_not_exported(finished):
     command = [sys.executable, "-m", "export.saved_model", f"--run_dir={finished[1]}"]
     failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert failed.returncode == 1
-    assert re.search("must be a PatchVAE or a BetaVAE. Received: Transfer", failed.stderr)
+    assert re.search("must be a PatchVAE, BetaVAE or BiGAN. Received: Transfer", failed.stderr)
     assert "Traceback" not in failed.stderr
 
 

@@ -1,0 +1,108 @@
+"""BiGAN (Donahue, Krähenbühl, Darrell, "Adversarial Feature Learning", ICLR 2017), a baseline.
+
+An encoder and a generator learn against one discriminator of pairs: (image, its code) or (what is
+generated from a code, the code). Architecture: the supplementary, Tables 1-4; the discriminator is
+ours (`discriminators.joint_discriminator`). Distance from the paper: none known beyond that.
+"""
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import backbones, losses, noise
+from patchvae_tf.errors import InputError
+from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.decoders import global_decoder
+from patchvae_tf.models.discriminators import joint_discriminator
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class BiGAN(UnsupervisedModel):
+    """A generative adversarial network with an encoder.
+
+    Args:
+        image_size: int, side of the square images in pixels; a multiple of 8. Unlike PatchVAE's,
+            the parameters depend on it.
+        latent_dim: int, width of the code, of which N(0, I) is the prior.
+        seed: int, of all noise in training.
+        **kwargs: as of `keras.Model`.
+
+    Attributes:
+        encoder: images [batch, image_size, image_size, 3] in [0, 1] -> codes [batch, latent_dim].
+        generator: codes -> images in [0, 1].
+        discriminator: (images, codes) -> logits of "an image and its code", [batch].
+        backbone: φ, the front of the encoder.
+
+    Call arguments:
+        images: float32 [batch, image_size, image_size, 3] in [0, 1].
+        training: bool, whether batch normalisation uses the batch's moments.
+
+    Returns, from a call, a dict of float32 tensors:
+        reconstruction: [batch, image_size, image_size, 3] in [0, 1], what the generator makes of
+            the code. Nothing in training asks for its likeness with the image.
+        latent: [batch, latent_dim].
+
+    Raises:
+        InputError: an argument out of range.
+    """
+
+    term_names = ("loss", "discriminator_loss", "discriminator_rate")
+
+    def __init__(self, image_size=32, latent_dim=96, seed=0, **kwargs):
+        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        if latent_dim < 1:
+            raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
+        self.latent_dim = latent_dim
+        grid_size = image_size // self.stride
+        with dtype_policy_scope(self.dtype_policy):
+            self.backbone = backbones.resnet9()
+            self.encoder = keras.Sequential(
+                [
+                    keras.Input((image_size, image_size, 3)),
+                    self.backbone,  # [batch, grid, grid, 128]
+                    keras.layers.Conv2D(64, 1, use_bias=False, name="squeeze"),
+                    BatchNormalization(name="squeeze_bn"),
+                    keras.layers.ReLU(name="squeeze_relu"),
+                    keras.layers.Conv2D(latent_dim, grid_size, name="code"),  # [batch, 1, 1, dim]
+                    keras.layers.Reshape((latent_dim,), dtype="float32", name="flat"),
+                ],
+                name="encoder",
+            )
+            self.generator = global_decoder(latent_dim, grid_size, name="generator")
+            self.discriminator = joint_discriminator(image_size, latent_dim)
+        self.built = True
+
+    @property
+    def decoder(self):
+        """The generator, by the name that every model's way from codes to images has."""
+        return self.generator
+
+    def call(self, images, training=False):
+        latent = self.encoder(images, training=training)  # [batch, latent_dim]
+        reconstruction = self.generator(latent, training=training)
+        return {"reconstruction": reconstruction, "latent": latent}
+
+    def loss_terms(self, images, step, seed=None, training=False):
+        """As of the base class; without a seed the generator's codes are the same at every call.
+
+        `loss` is the encoder's and the generator's: each wants its pair taken for the other's.
+        """
+        del step
+        if seed is None:
+            seed = noise.step_seed(self.seed, 0)
+        codes = noise.normal([tf.shape(images)[0], self.latent_dim], seed)
+        generated = self.generator(codes, training=training)  # [batch, image_size, image_size, 3]
+        latent = self.encoder(images, training=training)  # [batch, latent_dim]
+        # Two calls: each batch is normalised by its own moments.
+        encoded_logits = self.discriminator([images, latent], training=training)  # [batch]
+        generated_logits = self.discriminator([generated, codes], training=training)  # [batch]
+        return {
+            "loss": losses.deceiving_loss(generated_logits)
+            + losses.deceiving_loss(-encoded_logits),
+            "discriminator_loss": losses.discriminator_loss(encoded_logits, generated_logits),
+            "discriminator_rate": losses.discriminator_rate(encoded_logits, generated_logits),
+        }
+
+    def get_config(self):
+        names = ("image_size", "latent_dim", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
