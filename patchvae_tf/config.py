@@ -53,6 +53,16 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def precision_setting():
+    """The setting `precision` of every command that trains."""
+    return setting(
+        "auto",
+        "Training",
+        "of the arithmetic; auto: mixed_bfloat16 on GPUs that multiply it natively, else float32",
+        choices=("auto", "float32", "mixed_bfloat16"),
+    )
+
+
 def _shown(value):
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
@@ -174,12 +184,7 @@ class UnsupervisedConfig:
         minimum=0,
         maximum=2**31 - 1,
     )
-    precision: str = setting(
-        "auto",
-        "Training",
-        "of the arithmetic; auto: mixed_bfloat16 where the processor or GPU multiplies it natively",
-        choices=("auto", "float32", "mixed_bfloat16"),
-    )
+    precision: str = precision_setting()
 
     def __post_init__(self):
         """Raises InputError for the first setting out of its range."""

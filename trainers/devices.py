@@ -29,25 +29,25 @@ def check_batch(batch_size, replicas):
         )
 
 
-def multiplies_bfloat16():
-    """Whether the GPUs (all of them), or else the processor, multiply bfloat16 natively."""
+def multiply_bfloat16():
+    """Whether there are GPUs, and all of them multiply bfloat16 natively.
+
+    Not asked of processors: where one does (AVX-512 BF16), a training step in bfloat16 took 1.6
+    times as long as in float32.
+    """
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        capabilities = [
-            tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-            for gpu in gpus
-        ]
-        return min(capabilities) >= (8, 0)
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in gpus
+    ]
+    return bool(gpus) and min(capabilities) >= (8, 0)
 
 
 def dtype_policy(precision):
     """The Keras dtype policy for `--precision`."""
     if precision != "auto":
         return precision
-    return "mixed_bfloat16" if multiplies_bfloat16() else "float32"
+    return "mixed_bfloat16" if multiply_bfloat16() else "float32"
 
 
 def description():

@@ -6,7 +6,7 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import pathlib
 
-from patchvae_tf.config import UnsupervisedConfig, check_ranges, setting
+from patchvae_tf.config import UnsupervisedConfig, check_ranges, precision_setting, setting
 from patchvae_tf.errors import InputError
 from trainers.transfer_config import TransferConfig
 
@@ -90,12 +90,7 @@ class TableConfig:
         minimum=1,
     )
     transfer_learning_rate: float = setting(0.1, "Training", "of the classifiers' SGD", above=0.0)
-    precision: str = setting(
-        "auto",
-        "Training",
-        "of the arithmetic; auto: mixed_bfloat16 where the processor or GPU multiplies it natively",
-        choices=("auto", "float32", "mixed_bfloat16"),
-    )
+    precision: str = precision_setting()
 
     def __post_init__(self):
         """Raises InputError for a setting that is missing or wrong, in any job."""

@@ -8,7 +8,13 @@ import pathlib
 
 from export import exported
 from patchvae_tf import resnet18_weights
-from patchvae_tf.config import UnsupervisedConfig, check_ranges, setting, with_dataset_defaults
+from patchvae_tf.config import (
+    UnsupervisedConfig,
+    check_ranges,
+    precision_setting,
+    setting,
+    with_dataset_defaults,
+)
 from patchvae_tf.errors import InputError
 from trainers import runs
 
@@ -115,12 +121,7 @@ class TransferConfig:
         minimum=0,
         maximum=2**31 - 1,
     )
-    precision: str = setting(
-        "auto",
-        "Training",
-        "of the arithmetic; auto: mixed_bfloat16 where the processor or GPU multiplies it natively",
-        choices=("auto", "float32", "mixed_bfloat16"),
-    )
+    precision: str = precision_setting()
 
     def __post_init__(self):
         """Raises InputError for a setting that is missing or wrong."""

@@ -1,4 +1,3 @@
-import pathlib
 from unittest import mock
 
 import numpy as np
@@ -9,33 +8,23 @@ from patchvae_tf import InputError
 from trainers import devices
 
 
-def _with_processor(flags, gpus=(), capability=(0, 0)):
-    """Patches what the machine says of itself."""
-    return (
-        mock.patch.object(pathlib.Path, "read_text", return_value=f"flags : fpu sse {flags}\n"),
-        mock.patch.object(tf.config, "list_physical_devices", return_value=list(gpus)),
-        mock.patch.object(
-            tf.config.experimental,
-            "get_device_details",
-            return_value={"compute_capability": capability},
-        ),
-    )
-
-
 @pytest.mark.parametrize(
-    ("flags", "gpus", "capability", "expected"),
+    ("capabilities", "expected"),
     [
-        ("avx2 fma", (), None, "float32"),
-        ("avx2 avx512_bf16", (), None, "mixed_bfloat16"),
-        ("amx_bf16", (), None, "mixed_bfloat16"),
-        ("asimd bf16", (), None, "mixed_bfloat16"),
-        ("avx512_bf16", ("GPU:0",), (7, 5), "float32"),  # the GPU computes
-        ("avx2", ("GPU:0", "GPU:1"), (8, 0), "mixed_bfloat16"),
+        ([], "float32"),
+        ([(7, 5)], "float32"),
+        ([(8, 0)], "mixed_bfloat16"),
+        ([(9, 0), (8, 6)], "mixed_bfloat16"),
+        ([(9, 0), (7, 0)], "float32"),
+        ([None], "float32"),
     ],
 )
-def test_auto_picks_bfloat16_where_it_is_native(flags, gpus, capability, expected):
-    read, devices_listed, details = _with_processor(flags, gpus, capability)
-    with read, devices_listed, details:
+def test_auto_picks_bfloat16_where_every_gpu_multiplies_it(capabilities, expected):
+    details = [{"compute_capability": one} if one else {} for one in capabilities]
+    with (
+        mock.patch.object(tf.config, "list_physical_devices", return_value=capabilities),
+        mock.patch.object(tf.config.experimental, "get_device_details", side_effect=details),
+    ):
         assert devices.dtype_policy("auto") == expected
         assert devices.dtype_policy("float32") == "float32"
         assert devices.dtype_policy("mixed_bfloat16") == "mixed_bfloat16"
