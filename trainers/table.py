@@ -1,5 +1,6 @@
 """The paper's table of results: every model, frozen at every stage, measured alike."""
 
+import dataclasses
 import pathlib
 import time
 
@@ -26,7 +27,9 @@ _CHECKPOINT_SECONDS = 600.0
 def main(stop_request):
     """Reads the flags, then trains what is not yet trained."""
     config = config_flags.read(TableConfig)
-    default_dir = runs.default_dir(config, config.image_size, "table")
+    # A table with more seeds is the same table.
+    one_seed = dataclasses.replace(config, seeds=1)
+    default_dir = runs.default_dir(one_seed, config.image_size, "table")
     make(config, pathlib.Path(flags.FLAGS.table_dir or default_dir), stop_request)
 
 

@@ -121,8 +121,9 @@ class DistributedModel(keras.Model):
         with tf.GradientTape(persistent=len(learners) > 1) as tape:
             terms = self.loss_terms(batch, step, noise.step_seed(self.seed, step), training=True)
             # The optimizer sums the replicas' gradients, hence the division by the global batch.
+            global_batch = self._global_batch(terms["loss"])
             losses = [
-                optimizer.scale_loss(tf.reduce_sum(terms[name]) / self._global_batch(terms[name]))
+                optimizer.scale_loss(tf.reduce_sum(terms[name]) / global_batch)
                 for name, optimizer, _ in learners
             ]
         gradients = [

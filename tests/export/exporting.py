@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from patchvae_tf import BetaVAE, PatchVAE
+from patchvae_tf import BetaVAE, BiGAN, PatchVAE
 from tests.testing_utils import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -25,6 +25,10 @@ def patch_vae(**kwargs):
 
 def beta_vae():
     return _with_moved_statistics(BetaVAE(image_size=SIZE, latent_dim=5))
+
+
+def bigan():
+    return _with_moved_statistics(BiGAN(image_size=SIZE, latent_dim=5))
 
 
 def _with_moved_statistics(model):

@@ -13,6 +13,7 @@ from tests.export.exporting import (
     SIZE,
     assert_same,
     beta_vae,
+    bigan,
     default_answer,
     expected_outputs,
     patch_vae,
@@ -166,8 +167,9 @@ def test_tfsm_layer_answers_and_learns(exported, loaded):
     assert np.abs(layer(images)["features"] - loaded(images)).max() > 1e-4
 
 
-def test_beta_vae_has_features_of_any_size_and_codes_of_its_own(tmp_path):
-    model = beta_vae()
+@pytest.mark.parametrize("make", [beta_vae, bigan])
+def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_path):
+    model = make()
     loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
     for sides in ((SIZE, SIZE), (24, 32)):
         images = random_images(2, 32)[:, : sides[0], : sides[1]]
@@ -183,6 +185,18 @@ def test_beta_vae_has_features_of_any_size_and_codes_of_its_own(tmp_path):
     assert loaded.signatures["decode"](tf.zeros([0, 5]))["images"].shape == (0, SIZE, SIZE, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="width 16, as in training"):
         loaded.signatures["reconstruct"](tf.zeros([1, 24, 24, 3]))
+
+
+@pytest.mark.parametrize("make", [bigan, lambda: patch_vae(adversarial_weight=1.0)])
+def test_a_discriminator_is_not_exported(make, tmp_path):
+    model = make()
+    loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
+    kept = len(model.weights) - len(model.discriminator.weights)
+    assert len(loaded.all_variables) == kept
+    size = sum(path.stat().st_size for path in tmp_path.rglob("variables.data*"))
+    numbers = sum(w.shape.num_elements() for w in model.weights)
+    judging = sum(w.shape.num_elements() for w in model.discriminator.weights)
+    assert size == pytest.approx(4 * (numbers - judging), rel=0.02)
 
 
 def test_a_bfloat16_model_is_exported_in_float32(tmp_path):

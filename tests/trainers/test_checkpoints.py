@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from patchvae_tf import RunError
+from patchvae_tf import BiGAN, RunError
 from patchvae_tf.models.base import UnsupervisedModel
 from tests.testing_utils import random_images
 from trainers.checkpoints import Checkpoints
@@ -62,6 +62,29 @@ def test_restores_weights_optimizer_and_running_means(tmp_path):
     states = _saved_after(2, tmp_path)
     assert len(states[2]) == 2 + 6 + 2  # weights; Adam's moments, step and rate; running mean
     _assert_restored(tmp_path, 2, states)
+
+
+def test_restores_both_sides_of_an_adversarial_model(tmp_path):
+    def bigan():
+        model = BiGAN(image_size=8, latent_dim=3)
+        model.compile(keras.optimizers.Adam(0.01))
+        return model
+
+    def state(model):
+        return [np.array(v) for v in model.weights + model.discriminator_optimizer.variables]
+
+    images = tf.constant(random_images(4, 8))
+    model = bigan()
+    checkpoints = Checkpoints(tmp_path, model)
+    model.train_step(images)
+    checkpoints.save()
+    model.train_step(images)
+    resumed = bigan()
+    assert Checkpoints(tmp_path, resumed).restore() == 1
+    resumed.train_step(images)
+    assert int(resumed.discriminator_optimizer.iterations) == 2
+    for one, other in zip(state(resumed), state(model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_keeps_the_newest_three(tmp_path):
