@@ -38,11 +38,17 @@ def _with_moved_statistics(model):
 
 
 def expected_outputs(model, images):
-    """Signature name -> outputs, by the Keras model, a PatchVAE, in a graph as it is trained.
-
-    (Called eagerly its layers are not fused: the last digits of float32 differ then.)
-    """
+    """Signature name -> outputs, by the Keras model, a PatchVAE."""
     return tf.function(_expected_outputs)(model, tf.constant(images))
+
+
+def in_graph(model):
+    """`model` of an array of images, in a graph as it is trained and exported.
+
+    Called eagerly its layers are not fused: the last digits of float32 differ then.
+    """
+    graph = tf.function(lambda images: model(images))
+    return lambda images: graph(tf.constant(images))
 
 
 def _expected_outputs(model, images):

@@ -16,6 +16,7 @@ from tests.export.exporting import (
     bigan,
     default_answer,
     expected_outputs,
+    in_graph,
     patch_vae,
 )
 from tests.testing_utils import random_images
@@ -173,11 +174,11 @@ def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_p
     loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
     for sides in ((SIZE, SIZE), (24, 32)):
         images = random_images(2, 32)[:, : sides[0], : sides[1]]
-        features = model.backbone(images)
+        features = in_graph(model.backbone)(images)
         expected = {"features": tf.reduce_mean(features, axis=[1, 2]), "feature_map": features}
         assert_same(default_answer(loaded, images), expected, **CLOSE)
     images = random_images(2, SIZE)
-    outputs = model(images)
+    outputs = in_graph(model)(images)
     answer = loaded.signatures["reconstruct"](tf.constant(images))["reconstruction"]
     np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
     answer = loaded.signatures["decode"](outputs["latent"])["images"]
