@@ -76,8 +76,8 @@ def encoder(model):
 
 
 def _variables(model):
-    """All of a model's but its discriminator's, which serves training alone."""
-    left_out = set() if model.discriminator is None else set(map(id, model.discriminator.weights))
+    """All of a model's but those that serve training alone."""
+    left_out = {id(weight) for part in model.training_parts for weight in part.weights}
     return [weight.value for weight in model.weights if id(weight) not in left_out]
 
 

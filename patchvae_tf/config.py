@@ -6,6 +6,7 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import math
 
+from patchvae_tf import recipes
 from patchvae_tf.errors import InputError
 
 
@@ -53,6 +54,16 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def recipe_setting(name, group, description, **limits):
+    """A `setting` whose value, where none is given, the recipe says.
+
+    Args:
+        name: str, the field's.
+        group, description, **limits: as of `setting`.
+    """
+    return setting(None, group, f"{description} (default: {recipes.shown(name)})", **limits)
+
+
 def precision_setting():
     """The setting `precision` of every command that trains."""
     return setting(
@@ -69,11 +80,7 @@ def _shown(value):
 
 @dataclasses.dataclass(frozen=True)
 class UnsupervisedConfig:
-    """Settings of `python -m trainers.unsupervised`.
-
-    Defaults: the original implementation's; on the generated images `parts`, where a first run is
-    to take minutes, some others.
-    """
+    """Settings of `python -m trainers.unsupervised`. What is None the recipe says."""
 
     dataset: str = setting(
         "parts",
@@ -93,19 +100,53 @@ class UnsupervisedConfig:
         "(default: a twentieth, at most 1000)",
         minimum=0,
     )
-    horizontal_flip: bool | None = setting(
-        True,
-        "Data",
-        "mirror every other training image at random",
-        by_dataset={"cifar100": False},
+
+    recipe: str = setting(
+        recipes.DEFAULT,
+        "Recipe",
+        "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
+        + ". It says what no flag of its own says",
+        choices=tuple(recipes.DESCRIPTIONS),
+    )
+
+    horizontal_flip: bool | None = recipe_setting(
+        "horizontal_flip", "Views", "mirror every other training image at random"
+    )
+    crop_side: float | None = recipe_setting(
+        "crop_side",
+        "Views",
+        "least side of the random crop that training takes, as a share of the image's; 1: no crop "
+        "(not bigan)",
+        above=0.0,
+        maximum=1.0,
+    )
+    color_jitter: float | None = recipe_setting(
+        "color_jitter",
+        "Views",
+        "strength of the change of colours in what training sees, not in what it rebuilds "
+        "(not bigan)",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    mask_share: float | None = recipe_setting(
+        "mask_share",
+        "Views",
+        "share of the blocks that are hidden in what training sees (not bigan)",
+        minimum=0.0,
+        below=1.0,
+    )
+    mask_size: int = setting(
+        4, "Views", "side of a hidden block in pixels; divides image_size", minimum=1
     )
 
     model: str = setting(
         "patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae", "bigan")
     )
-    num_parts: int = setting(16, "Model", "N, number of parts (patchvae)", minimum=1)
-    appearance_dim: int = setting(
-        6, "Model", "d_p, numbers that describe a part's look (patchvae)", minimum=1
+    num_parts: int | None = recipe_setting(
+        "num_parts", "Model", "N, number of parts (patchvae)", minimum=1
+    )
+    appearance_dim: int | None = recipe_setting(
+        "appearance_dim", "Model", "d_p, numbers that describe a part's look (patchvae)", minimum=1
     )
     occurrence: str = setting(
         "bernoulli",
@@ -118,8 +159,10 @@ class UnsupervisedConfig:
     )
     latent_dim: int = setting(96, "Model", "width of the global code (beta_vae, bigan)", minimum=1)
 
-    weighted_reconstruction: bool = setting(
-        True, "Loss", "weigh the squared error by the image's Laplacian (L_w); not for bigan"
+    weighted_reconstruction: bool | None = recipe_setting(
+        "weighted_reconstruction",
+        "Loss",
+        "weigh the squared error by the image's Laplacian (L_w); not for bigan",
     )
     occurrence_prior: float | None = setting(
         None,
@@ -128,18 +171,22 @@ class UnsupervisedConfig:
         above=0.0,
         below=1.0,
     )
-    occurrence_weight: float | None = setting(
-        10.0,
+    occurrence_weight: float | None = recipe_setting(
+        "occurrence_weight",
         "Loss",
         "beta_occ, factor of the occurrence KL in nats, for patchvae",
-        by_dataset={"parts": 0.1},
         minimum=0.0,
     )
-    appearance_weight: float | None = setting(
-        1.0,
+    appearance_weight: float | None = recipe_setting(
+        "appearance_weight",
         "Loss",
         "beta_app, factor of the appearance KL in nats, for patchvae",
-        by_dataset={"parts": 0.1},
+        minimum=0.0,
+    )
+    agreement_weight: float | None = recipe_setting(
+        "agreement_weight",
+        "Loss",
+        "factor of the agreement between the parts' codes of two views; 0: one view (patchvae)",
         minimum=0.0,
     )
     kl_weight: float = setting(
@@ -151,31 +198,53 @@ class UnsupervisedConfig:
         "factor of the GAN loss on reconstructions; 0: no discriminator (patchvae, beta_vae)",
         minimum=0.0,
     )
-    temperature: float = setting(
-        1.0, "Loss", "tau of the relaxed occurrence at the first step (patchvae)", above=0.0
+    temperature: float | None = recipe_setting(
+        "temperature",
+        "Loss",
+        "tau of the relaxed occurrence at the first step (patchvae)",
+        above=0.0,
     )
-    temperature_rate: float = setting(
-        3e-5, "Loss", "tau falls by exp(-rate * step), 1/steps; 0: constant (patchvae)", minimum=0.0
+    temperature_rate: float | None = recipe_setting(
+        "temperature_rate",
+        "Loss",
+        "tau falls by exp(-rate * step), 1/steps; 0: constant (patchvae)",
+        minimum=0.0,
     )
     temperature_interval: int = setting(
         1000, "Loss", "steps between two cuts of tau (patchvae)", minimum=1
     )
     temperature_floor: float = setting(0.1, "Loss", "the least tau (patchvae)", above=0.0)
 
-    epochs: int | None = setting(
-        30, "Training", "passes over the images", by_dataset={"parts": 1}, minimum=1
+    epochs: int | None = recipe_setting("epochs", "Training", "passes over the images", minimum=1)
+    batch_size: int | None = recipe_setting(
+        "batch_size", "Training", "images a step, over all devices", minimum=1
     )
-    batch_size: int | None = setting(
-        128, "Training", "images a step, over all devices", by_dataset={"parts": 32}, minimum=1
+    learning_rate: float | None = recipe_setting(
+        "learning_rate", "Training", "of Adam, per step", above=0.0
     )
-    learning_rate: float | None = setting(
-        1e-4, "Training", "of Adam, per step", by_dataset={"parts": 1e-3}, above=0.0
+    learning_rate_schedule: str | None = recipe_setting(
+        "learning_rate_schedule",
+        "Training",
+        "constant, or falling to 0 by a cosine over all steps",
+        choices=("constant", "cosine"),
     )
-    adam_beta_1: float = setting(
-        0.5, "Training", "decay of Adam's first moment, per step", minimum=0.0, below=1.0
+    warmup_epochs: float | None = recipe_setting(
+        "warmup_epochs",
+        "Training",
+        "epochs in which the learning rate rises from 0",
+        minimum=0.0,
     )
-    adam_beta_2: float = setting(
-        0.999, "Training", "decay of Adam's second moment, per step", minimum=0.0, below=1.0
+    adam_beta_1: float | None = recipe_setting(
+        "adam_beta_1", "Training", "decay of Adam's first moment, per step", minimum=0.0, below=1.0
+    )
+    adam_beta_2: float | None = recipe_setting(
+        "adam_beta_2", "Training", "decay of Adam's second moment, per step", minimum=0.0, below=1.0
+    )
+    weight_decay: float | None = recipe_setting(
+        "weight_decay",
+        "Training",
+        "of all weights, times the learning rate at each step (AdamW)",
+        minimum=0.0,
     )
     seed: int = setting(
         0,
@@ -199,7 +268,7 @@ class UnsupervisedConfig:
                 "--num_parts=1 makes the prior 1 / num_parts = 1: give --occurrence_prior, "
                 "between 0 and 1."
             )
-        if self.temperature < self.temperature_floor:
+        if self.temperature is not None and self.temperature < self.temperature_floor:
             raise InputError(
                 "--temperature must not be below --temperature_floor. "
                 f"Received: {self.temperature} and {self.temperature_floor}"
@@ -211,9 +280,17 @@ class UnsupervisedConfig:
                 f"Received: {self.image_size}. Use e.g. {below} or {below + 8}."
             )
 
+        if self.image_size % self.mask_size:
+            raise InputError(
+                f"--mask_size must divide --image_size, {self.image_size}. Received: "
+                f"{self.mask_size}. Use e.g. 4 or 8."
+            )
+
     def resolved(self):
-        """Returns the settings with the defaults that depend on the data set filled in."""
-        return with_dataset_defaults(self)
+        """Returns the settings with those that were not given filled in, as the recipe says."""
+        values = recipes.values(self.recipe, self.dataset)
+        missing = {name: v for name, v in values.items() if getattr(self, name) is None}
+        return dataclasses.replace(self, **missing)
 
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""

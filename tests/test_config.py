@@ -4,12 +4,13 @@ import re
 
 import pytest
 
+from patchvae_tf import recipes
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
 
 
-def test_defaults_are_the_original_implementation_s():
-    config = UnsupervisedConfig(dataset="cifar100").resolved()
+def test_the_paper_s_recipe_is_the_original_implementation_s():
+    config = UnsupervisedConfig(dataset="cifar100", recipe="paper").resolved()
     assert (config.num_parts, config.appearance_dim) == (16, 6)
     assert (config.occurrence_weight, config.appearance_weight) == (10.0, 1.0)
     assert config.weighted_reconstruction
@@ -17,17 +18,37 @@ def test_defaults_are_the_original_implementation_s():
     assert (config.temperature, config.temperature_rate) == (1.0, 3e-5)
     assert (config.temperature_interval, config.temperature_floor) == (1000, 0.1)
     assert (config.learning_rate, config.adam_beta_1, config.adam_beta_2) == (1e-4, 0.5, 0.999)
+    assert (config.learning_rate_schedule, config.warmup_epochs) == ("constant", 0.0)
+    assert config.weight_decay == 0.0
     assert (config.batch_size, config.epochs) == (128, 30)
+    assert (config.crop_side, config.color_jitter, config.mask_share) == (1.0, 0.0, 0.0)
+    assert config.agreement_weight == 0.0
     assert not config.horizontal_flip  # none for CIFAR-100
-    assert UnsupervisedConfig(dataset="images").resolved().horizontal_flip
+    assert UnsupervisedConfig(dataset="images", recipe="paper").resolved().horizontal_flip
+    assert (
+        not UnsupervisedConfig(dataset="cifar100:3.0.2", recipe="paper").resolved().horizontal_flip
+    )
 
 
-def test_defaults_by_data_set_give_way_to_what_is_given():
-    quick = UnsupervisedConfig().resolved()
+def test_a_recipe_gives_way_to_its_values_for_a_data_set_and_both_to_what_is_given():
+    quick = UnsupervisedConfig(recipe="paper").resolved()
     assert (quick.epochs, quick.batch_size, quick.learning_rate) == (1, 32, 1e-3)
     assert UnsupervisedConfig(epochs=7).resolved().epochs == 7
     assert UnsupervisedConfig(occurrence_weight=0.0).resolved().occurrence_weight == 0.0
-    assert not UnsupervisedConfig(dataset="cifar100:3.0.2").resolved().horizontal_flip
+    assert UnsupervisedConfig(recipe="paper", mask_share=0.25).resolved().mask_share == 0.25
+
+
+def test_recipes_say_the_same_settings_and_every_one_is_a_flag():
+    names = [set(recipes.values(recipe, "")) for recipe in recipes.DESCRIPTIONS]
+    assert all(one == names[0] for one in names)
+    fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
+    for name in names[0]:
+        assert fields[name].default is None
+    for recipe in recipes.DESCRIPTIONS:
+        assert set(recipes.values(recipe, "parts")) == names[0]
+        UnsupervisedConfig(recipe=recipe, dataset="parts").resolved()
+    unsaid = {name for name, field in fields.items() if field.default is None} - names[0]
+    assert unsaid == {"data_dir", "validation_examples", "occurrence_prior"}
 
 
 def test_json_round_trip():
@@ -52,6 +73,10 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
+        ({"recipe": "best"}, "--recipe must be one of agreement, paper. Received: best"),
+        ({"crop_side": 0.0}, "--crop_side must be above 0. Received: 0.0"),
+        ({"mask_share": 1.0}, "--mask_share must be below 1. Received: 1.0"),
+        ({"mask_size": 5}, "--mask_size must divide --image_size, 32. Received: 5. Use e.g. 4"),
         ({"model": "gan"}, "--model must be one of patchvae, beta_vae, bigan. Received: gan"),
         ({"precision": "half"}, "--precision must be one of auto, float32, mixed_bfloat16"),
         ({"num_parts": 1}, "--num_parts=1 makes the prior 1 / num_parts = 1"),

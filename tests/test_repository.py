@@ -8,6 +8,7 @@ import tomllib
 import pytest
 
 import patchvae_tf
+from patchvae_tf import recipes
 from patchvae_tf.config import UnsupervisedConfig
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -21,15 +22,15 @@ def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
     assert list(rows) == [*fields, "run_dir", "checkpoint_minutes", "export"]
 
     def shown(value):
+        if isinstance(value, str):
+            return f"`{value}`"
         return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
+    said = {name: recipes.values(name, "") for name in recipes.DESCRIPTIONS}
     for name, field in fields.items():
-        if "defaults" in field.metadata:
-            defaults = dict(field.metadata["defaults"])
-            parts = [shown(defaults.pop("")), *(f"`{k}`: {shown(v)}" for k, v in defaults.items())]
-            assert rows[name] == "; ".join(parts)
-        elif isinstance(field.default, str):
-            assert rows[name] == f"`{field.default}`"
+        if name in said[recipes.DEFAULT]:
+            values = {f"`{recipe}`": shown(said[recipe][name]) for recipe in said}
+            assert rows[name] == "; ".join(f"{recipe} {value}" for recipe, value in values.items())
         elif field.default is not None:
             assert rows[name] == shown(field.default)
 

@@ -155,7 +155,9 @@ def _jobs_of_row(config, key, row, seed, folder):
         "precision": config.precision,
     }
     if row.settings is not None:
-        run_config = UnsupervisedConfig(**shared, **row.settings, epochs=config.epochs)
+        run_config = UnsupervisedConfig(
+            **shared, **row.settings, recipe="paper", epochs=config.epochs
+        )
         yield Job(key, seed, None, run_config, folder / "run")
     source = {"run_dir": str(folder / "run"), "weights": config.weights, "untrained": True}
     for freeze in row.freezes:

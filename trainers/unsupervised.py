@@ -72,7 +72,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
     # Only now, so that a folder never belongs to settings that could not run.
     runs.write_json(run_dir / "config.json", config.to_json())
     runs.write_json(run_dir / "data.json", facts)
-    model = setup.build_model(config, policy, strategy)
+    model = setup.build_model(config, policy, strategy, images.steps_per_epoch)
     parameters = int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
     print(
         f"{len(images.training):,} training and {facts['validation_images']:,} validation images; "

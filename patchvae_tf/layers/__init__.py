@@ -4,12 +4,16 @@ from patchvae_tf.layers.appearance import AppearancePooling, GaussianSampling
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights
 from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
+from patchvae_tf.layers.views import BlockMasking, ColorJitter, RandomCrop
 
 __all__ = [
     "AppearancePooling",
     "BatchNormalization",
+    "BlockMasking",
+    "ColorJitter",
     "GaussianSampling",
     "LaplacianWeights",
+    "RandomCrop",
     "RelaxedBernoulli",
     "RelaxedCategorical",
 ]

@@ -32,6 +32,7 @@ class DistributedModel(keras.Model):
     Attributes:
         discriminator: network that learns against the rest of the model, from the term
             "discriminator_loss" and with an optimizer of its own; None where there is none.
+        agreement: layer that compares the codes of two views; None where there is one view.
     """
 
     term_names = ("loss",)
@@ -40,8 +41,15 @@ class DistributedModel(keras.Model):
         super().__init__(**kwargs)
         self.seed = seed
         self.discriminator = None
+        self.agreement = None
         self.trackers = {}
         self._track(*self.term_names)
+
+    @property
+    def training_parts(self):
+        """Layers that serve training alone, and are not exported."""
+        parts = (self.discriminator, self.agreement)
+        return [part for part in parts if part is not None]
 
     def _track(self, *names):
         """Keeps running means of further terms."""

@@ -107,8 +107,9 @@ class BetaVAE(Autoencoder):
         }
 
     def loss_terms(self, images, step, seed=None, training=False):
-        outputs = self(images, training=training, seed=seed)
-        terms = self.reconstruction_terms(images, outputs["reconstruction"], training)
+        seen, target = self.view(images, seed)
+        outputs = self(seen, training=training, seed=seed)
+        terms = self.reconstruction_terms(target, outputs["reconstruction"], training)
         kl = losses.gaussian_kl(outputs["latent_mean"], outputs["latent_variance"])
         return {
             **terms,

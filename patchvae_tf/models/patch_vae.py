@@ -17,11 +17,13 @@ from patchvae_tf.layers import (
     RelaxedBernoulli,
     RelaxedCategorical,
 )
+from patchvae_tf.models.agreement import PartAgreement
 from patchvae_tf.models.autoencoder import Autoencoder
 from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import patch_decoder
 
 _OCCURRENCE_LAYERS = {"bernoulli": RelaxedBernoulli, "categorical": RelaxedCategorical}
+_OTHER_VIEW_SALT = 21
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
@@ -42,6 +44,8 @@ class PatchVAE(Autoencoder):
         temperature_rate: float, per step; see `schedules.annealed_temperature`.
         temperature_interval: int, steps between two cuts of τ.
         temperature_floor: float, the least τ.
+        agreement_weight: float, factor of `PartAgreement` between the parts' codes of two views;
+            0 for one view, and nothing to agree.
         weighted_reconstruction, adversarial_weight, seed, **kwargs: as of `Autoencoder`.
 
     Call arguments:
@@ -87,6 +91,7 @@ class PatchVAE(Autoencoder):
         temperature_rate=3e-5,
         temperature_interval=1000,
         temperature_floor=0.1,
+        agreement_weight=0.0,
         seed=0,
         **kwargs,
     ):
@@ -103,6 +108,7 @@ class PatchVAE(Autoencoder):
         self.temperature_rate = temperature_rate
         self.temperature_interval = temperature_interval
         self.temperature_floor = temperature_floor
+        self.agreement_weight = agreement_weight
 
         with dtype_policy_scope(self.dtype_policy):
             self.backbone = backbones.resnet9()
@@ -117,11 +123,17 @@ class PatchVAE(Autoencoder):
         self.occurrence_sampling = _OCCURRENCE_LAYERS[occurrence](hard=hard_occurrence)
         self.appearance_pooling = AppearancePooling()
         self.appearance_sampling = GaussianSampling()
+        if agreement_weight:
+            self.agreement = PartAgreement(dtype=self.dtype_policy)
+            self._track("agreement")
         self.build((None, image_size, image_size, 3))
 
     def build(self, input_shape):
         for head in self.heads:
             head.build(self.backbone.output_shape)
+        if self.agreement is not None:
+            codes = (None, self.num_parts * (1 + self.appearance_dim))
+            self.agreement.build(codes, codes)
         self.built = True
 
     @property
@@ -165,7 +177,10 @@ class PatchVAE(Autoencoder):
         return tf.reshape(latent, tf.concat([tf.shape(occurrence)[:-1], [channels]], axis=0))
 
     def call(self, images, training=False, seed=None, temperature=1.0):
-        codes = self.encode(images, training=training)
+        return self.rebuild(self.encode(images, training), training, seed, temperature)
+
+    def rebuild(self, codes, training=False, seed=None, temperature=1.0):
+        """`call`'s dict from `encode`'s; the other arguments are those of `call`."""
         occurrence, appearance = codes["occurrence"], codes["appearance_mean"]
         if seed is not None:
             occurrence = self.occurrence_sampling(
@@ -179,9 +194,14 @@ class PatchVAE(Autoencoder):
         return {"reconstruction": reconstruction, **codes, "latent": latent}
 
     def loss_terms(self, images, step, seed=None, training=False):
+        seen, target = self.view(images, seed)
+        if self.agreement is None:
+            codes, agreement = self.encode(seen, training), None
+        else:
+            codes, agreement = self._agreeing_codes(images, seen, seed, training)
         temperature = self.temperature_at(step)
-        outputs = self(images, training=training, seed=seed, temperature=temperature)
-        terms = self.reconstruction_terms(images, outputs["reconstruction"], training)
+        outputs = self.rebuild(codes, training, seed, temperature)
+        terms = self.reconstruction_terms(target, outputs["reconstruction"], training)
         if self.occurrence == "bernoulli":
             prior = self.occurrence_prior or 1.0 / self.num_parts
             kl_occurrence = losses.bernoulli_kl(outputs["occurrence_logits"], prior)
@@ -190,17 +210,48 @@ class PatchVAE(Autoencoder):
         kl_appearance = losses.gaussian_kl(
             outputs["appearance_mean"], outputs["appearance_variance"]
         )
-        return {
-            **terms,
-            "loss": terms["loss"]
+        loss = (
+            terms["loss"]
             + self.occurrence_weight * kl_occurrence
-            + self.appearance_weight * kl_appearance,
+            + self.appearance_weight * kl_appearance
+        )
+        terms = {
+            **terms,
+            "loss": loss,
             "kl_occurrence": kl_occurrence,  # nats per image, before its weight
             "kl_appearance": kl_appearance,
             # Share of (location, part) pairs that are on: near 0 or 1 the parts have collapsed.
             "occurrence_rate": tf.reduce_mean(outputs["occurrence"], axis=[1, 2, 3]),
             "temperature": temperature,
         }
+        if agreement is None:
+            return terms
+        loss += self.agreement_weight * agreement
+        return {**terms, "loss": loss, "agreement": agreement}
+
+    def _agreeing_codes(self, images, seen, seed, training):
+        """The codes of what is seen, and how far they are from agreeing with another view's.
+
+        The other view hides nothing, so that φ also sees whole images. Without a seed there is no
+        other view, and the second value is 0.
+        """
+        if seed is None:
+            return self.encode(seen, training), tf.zeros([])
+        other_seed = noise.fold_in(seed, _OTHER_VIEW_SALT)
+        other = self.random_crop(images, seed=noise.fold_in(other_seed, 1))
+        other = self.color_jitter(other, seed=noise.fold_in(other_seed, 2))
+        both = self.encode(tf.concat([seen, other], axis=0), training)  # [2 batch, ...]
+        batch = tf.shape(images)[0]
+        told = tf.concat(
+            [
+                tf.reshape(both["appearance_mean"], [2 * batch, -1]),
+                tf.reduce_mean(both["occurrence_logits"], axis=[1, 2]),
+            ],
+            axis=1,
+        )  # [2 batch, num_parts * (appearance_dim + 1)]
+        told = tf.ensure_shape(told, [None, self.num_parts * (1 + self.appearance_dim)])
+        codes = {name: value[:batch] for name, value in both.items()}
+        return codes, self.agreement(told[:batch], told[batch:], training=training)
 
     def temperature_at(self, step):
         """τ after `step` training steps; a float32 scalar."""
@@ -225,6 +276,7 @@ class PatchVAE(Autoencoder):
             "temperature_rate",
             "temperature_interval",
             "temperature_floor",
+            "agreement_weight",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,7 +10,7 @@ from trainers import setup
 
 def _model(**settings):
     config = UnsupervisedConfig(**settings).resolved()
-    return setup.build_model(config, "float32", tf.distribute.get_strategy())
+    return setup.build_model(config, "float32", tf.distribute.get_strategy(), steps_per_epoch=10)
 
 
 def test_the_seed_makes_the_first_weights():
@@ -28,14 +30,39 @@ def test_no_two_layers_start_alike():
 
 def test_every_setting_of_a_model_reaches_it():
     model = _model(
-        image_size=64, num_parts=5, appearance_dim=2, occurrence_weight=3.0, learning_rate=0.01
+        image_size=64,
+        num_parts=5,
+        appearance_dim=2,
+        occurrence_weight=3.0,
+        crop_side=0.9,
+        mask_size=8,
     )
     config = model.get_config()
     assert (config["image_size"], config["num_parts"], config["appearance_dim"]) == (64, 5, 2)
     assert config["occurrence_weight"] == 3.0
-    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    paper = _model(recipe="paper", learning_rate=0.01)
+    assert float(paper.optimizer.learning_rate) == pytest.approx(0.01)
+    assert not paper.optimizer.weight_decay
+    assert model.optimizer.weight_decay == 1e-4
+    # What the base class takes reaches it, too.
+    assert (config["crop_side"], config["mask_share"], config["mask_size"]) == (0.9, 0.5, 8)
     beta = _model(model="beta_vae", latent_dim=7, kl_weight=2.0).get_config()
     assert (beta["latent_dim"], beta["kl_weight"]) == (7, 2.0)
+
+
+def test_the_learning_rate_rises_then_falls_or_stays():
+    config = UnsupervisedConfig(epochs=10, learning_rate=1.0, warmup_epochs=2.0).resolved()
+    cosine = setup.learning_rate(config, steps_per_epoch=10)
+    values = [float(cosine(step)) for step in (0, 10, 20, 60, 100)]
+    assert values == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-6)
+    config = dataclasses.replace(config, learning_rate_schedule="constant")
+    constant = setup.learning_rate(config, steps_per_epoch=10)
+    assert [float(constant(step)) for step in (0, 10, 20, 60, 100)] == [0.0, 0.5, 1.0, 1.0, 1.0]
+    config = dataclasses.replace(config, warmup_epochs=0.0)
+    assert setup.learning_rate(config, steps_per_epoch=10) == 1.0
+    config = dataclasses.replace(config, learning_rate_schedule="cosine")
+    falling = setup.learning_rate(config, steps_per_epoch=10)
+    assert [float(falling(step)) for step in (0, 50, 100)] == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_backbone_starts_by_fan_out():

@@ -238,6 +238,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
         UnsupervisedConfig(image_size=16, num_parts=4).resolved(),
         "float32",
         tf.distribute.get_strategy(),
+        steps_per_epoch=1,
     )
     assert Checkpoints(pathlib.Path(good).parent, model).restore() == int(good.split("-")[-1])
     loss = model.loss_terms(tf.constant(random_images(4, 16)), model.optimizer.iterations)["loss"]

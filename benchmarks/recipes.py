@@ -1,0 +1,132 @@
+"""Compares recipes: trains each variant for the same epochs, and measures its frozen φ.
+
+A variant is a recipe with some settings changed. 5,000 images (`--validation_examples`) of the
+training part are held out; the rest trains φ without labels, and then, with labels, the classifiers
+of `benchmarks.frozen_features`; those are tested on the images held out. The test part is not read.
+One line of JSON a variant and seed goes to `--output`; what stands there is not done again, and a
+training that was stopped goes on.
+"""
+
+import json
+import os
+import pathlib
+import time
+
+from absl import app, flags
+
+USAGE = """\
+python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
+python -m benchmarks.recipes --dataset=FOLDER --variants=paper,agreement,no_mask
+python -m benchmarks.recipes --dataset=FOLDER --settings='{"mask_share": 0.25}'
+"""
+
+# Name -> settings beside `dataset`, `epochs` and `seed`.
+VARIANTS = {
+    "paper": {"recipe": "paper"},
+    "agreement": {},
+    "no_agreement": {"agreement_weight": 0.0},
+    "no_mask": {"mask_share": 0.0},
+    "no_jitter": {"color_jitter": 0.0},
+    "no_crop": {"crop_side": 1.0},
+    "no_flip": {"horizontal_flip": False},
+    "weighted_reconstruction": {"weighted_reconstruction": True},
+    "constant_learning_rate": {"learning_rate_schedule": "constant"},
+    "falling_temperature": {"temperature": 1.0, "temperature_rate": 3e-5},
+    "paper_code": {"num_parts": 16, "appearance_dim": 6},
+    "paper_adam": {"adam_beta_1": 0.5, "adam_beta_2": 0.999, "weight_decay": 0.0},
+}
+
+
+def run(name, settings, folder):
+    """Trains a variant, or goes on with it, and measures it; returns its record.
+
+    Args:
+        name: str.
+        settings: dict for `UnsupervisedConfig`.
+        folder: pathlib.Path of the run.
+    """
+    from patchvae_tf.config import UnsupervisedConfig
+    from trainers import console, unsupervised
+
+    config = UnsupervisedConfig(**settings).resolved()
+    unsupervised.train(config, folder, console.StopRequest(), 600.0, export=False)
+    import keras
+
+    import patchvae_tf
+    from benchmarks import frozen_features
+    from trainers import evaluation, setup
+
+    model = patchvae_tf.load_model(folder)
+    images = setup.load_images(config)
+    parts = [
+        (evaluation.stage_features(model.backbone, part.images, "conv1-5", False), part.labels)
+        for part in (images.training, images.validation)
+    ]
+    accuracy = frozen_features.measure(*parts, seed=config.seed)
+    trained = json.loads((folder / "result.json").read_text())
+    keras.backend.clear_session()
+    return {
+        "variant": name,
+        "seed": config.seed,
+        **accuracy,
+        "settings": {key: value for key, value in config.to_json().items() if key != "data_dir"},
+        "images_per_second": trained["images_per_second"],
+        "occurrence_rate": trained.get("val_occurrence_rate"),
+        "reconstruction": trained.get("val_reconstruction"),
+        "device": trained["device"],
+        "versions": trained["versions"],
+    }
+
+
+def main(argv):
+    """Runs the variants that are not in the output yet."""
+    del argv
+    given = flags.FLAGS
+    variants = {name: VARIANTS[name] for name in given.variants or VARIANTS}
+    if given.settings:
+        variants = {given.settings: json.loads(given.settings)}
+    output = pathlib.Path(given.output)
+    done = set()
+    if output.exists():
+        records = map(json.loads, output.read_text().splitlines())
+        done = {(record["variant"], record["seed"]) for record in records}
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
+        for name, changed in variants.items():
+            if (name, seed) in done:
+                continue
+            settings = {
+                "dataset": given.dataset,
+                "data_dir": given.data_dir,
+                "image_size": given.image_size,
+                "epochs": given.epochs,
+                "validation_examples": given.validation_examples,
+                "precision": given.precision,
+                "seed": seed,
+                **changed,
+            }
+            label = "".join(c if c.isalnum() else "_" for c in name)[:80]
+            folder = pathlib.Path(given.runs_dir) / f"{label}-seed{seed}"
+            start = time.monotonic()
+            record = run(name, settings, folder)
+            record["minutes"] = round((time.monotonic() - start) / 60, 1)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            with open(output, "a") as file:
+                file.write(json.dumps(record) + "\n")
+            print(f"{name}, seed {seed}: linear {record['linear']:.2%}, fc {record['fc']:.2%}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.DEFINE_string("dataset", None, "labelled, as of trainers.unsupervised", required=True)
+    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
+    flags.DEFINE_integer("image_size", 32, "side of the images in pixels", lower_bound=8)
+    flags.DEFINE_integer("epochs", 6, "of each variant", lower_bound=1)
+    flags.DEFINE_integer("seeds", 1, "of each variant", lower_bound=1)
+    flags.DEFINE_integer("first_seed", 0, "the others follow", lower_bound=0)
+    flags.DEFINE_integer("validation_examples", 5000, "images held out of train", lower_bound=1)
+    flags.DEFINE_string("precision", "auto", "as of trainers.unsupervised")
+    flags.DEFINE_list("variants", None, "which of them (default: all)")
+    flags.DEFINE_string("settings", None, "JSON: one variant of your own, by its settings")
+    flags.DEFINE_string("runs_dir", "runs/recipes", "folder of the trainings")
+    flags.DEFINE_string("output", "runs/recipes/records.jsonl", "JSON lines, a variant each")
+    app.run(main)

@@ -1,0 +1,177 @@
+"""Views of an image to learn from: a part of it, its colours changed, blocks of it hidden.
+
+Every layer takes images and a seed; without a seed it returns the images as they are. What is drawn
+is drawn for each image, from the seed and the image's place in the global batch alone.
+
+Sources: hidden blocks as in masked autoencoders (He et al., CVPR 2022, for transformers; Pathak et
+al., "Context Encoders", CVPR 2016, for convolutions); crops and colours as in SimCLR (Chen et al.,
+ICML 2020).
+"""
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import noise
+from patchvae_tf.errors import InputError
+
+_GREY = 0.5  # of a hidden block: 0 on the [-1, 1] scale of the backbone's input
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in brightness (ITU-R BT.601)
+
+
+class _View(keras.layers.Layer):
+    """What the layers share: float32, and images as they are where there is no seed."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, images, seed=None):
+        return images if seed is None or not self.changes else self._changed(images, seed)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class RandomCrop(_View):
+    """A rectangle of each image, brought back to the image's size by bilinear interpolation.
+
+    Height and width are drawn each for itself, so that the aspect changes too.
+
+    Args:
+        least_side: float in (0, 1], the least height and width, as a share of the image's; 1 for
+            whole images.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        images: [batch, H, W, channels].
+        seed: int32 [2], or None for whole images.
+
+    Output shape: that of `images`; float32.
+    """
+
+    def __init__(self, least_side=1.0, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 < least_side <= 1.0:
+            raise InputError(
+                f"`least_side` must be above 0 and at most 1. Received: least_side={least_side}"
+            )
+        self.least_side = least_side
+
+    @property
+    def changes(self):
+        return self.least_side < 1.0
+
+    def _changed(self, images, seed):
+        batch, height, width, _ = tf.unstack(tf.shape(images))
+        drawn = noise.uniform([batch, 4], seed)
+        rows = self._interpolation(drawn[:, 0], drawn[:, 1], height)  # [batch, H, H]
+        cols = self._interpolation(drawn[:, 2], drawn[:, 3], width)  # [batch, W, W]
+        # b batch, y and x of the view, i and j of the image, c channel
+        return tf.einsum("byi,bijc,bxj->byxc", rows, images, cols)
+
+    def _interpolation(self, side, place, size):
+        """How much of each of `size` pixels is in each of the crop's: [batch, size, size].
+
+        Args:
+            side, place: [batch] in (0, 1): which of the allowed sides, and of the places for it.
+            size: scalar int.
+        """
+        length = tf.cast(size, tf.float32)
+        side = self.least_side + (1.0 - self.least_side) * side  # [batch]
+        start = place * (1.0 - side) * length
+        centres = tf.range(length) + 0.5
+        at = start[:, tf.newaxis] + side[:, tf.newaxis] * centres - 0.5  # [batch, size]
+        at = tf.clip_by_value(at, 0.0, length - 1.0)
+        distance = tf.abs(at[:, :, tf.newaxis] - tf.range(length))  # [batch, size, size]
+        return tf.maximum(1.0 - distance, 0.0)
+
+    def get_config(self):
+        return {**super().get_config(), "least_side": self.least_side}
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class ColorJitter(_View):
+    """Brightness, contrast and the channels' gains changed; one image in five made grey.
+
+    At strength 1 brightness and contrast (about the image's mean) are multiplied by 0.6 to 1.4, and
+    each channel by 0.8 to 1.2. Values may leave [0, 1].
+
+    Args:
+        strength: float in [0, 1]; 0 for none.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        images: [batch, H, W, 3] in [0, 1].
+        seed: int32 [2], or None for none.
+
+    Output shape: that of `images`; float32.
+    """
+
+    def __init__(self, strength=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= strength <= 1.0:
+            raise InputError(f"`strength` must be in [0, 1]. Received: strength={strength}")
+        self.strength = strength
+
+    @property
+    def changes(self):
+        return self.strength > 0.0
+
+    def _changed(self, images, seed):
+        drawn = noise.uniform([tf.shape(images)[0], 6], seed)
+        factors = 1.0 + self.strength * (2.0 * drawn - 1.0) * [0.4, 0.4, 0.2, 0.2, 0.2, 0.0]
+        factors = factors[:, tf.newaxis, tf.newaxis]  # [batch, 1, 1, 6]
+        brightness, contrast, gains = factors[..., :1], factors[..., 1:2], factors[..., 2:5]
+        x = images * gains * brightness
+        mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)  # [batch, 1, 1, 1]
+        x = mean + (x - mean) * contrast
+        grey = tf.reduce_sum(x * _LUMA, axis=-1, keepdims=True)  # [batch, H, W, 1]
+        made_grey = drawn[:, 5] < 0.2 * self.strength  # [batch]
+        return x + tf.cast(made_grey, tf.float32)[:, tf.newaxis, tf.newaxis, tf.newaxis] * (
+            grey - x
+        )
+
+    def get_config(self):
+        return {**super().get_config(), "strength": self.strength}
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class BlockMasking(_View):
+    """Hides square blocks of each image behind grey.
+
+    Args:
+        share: float in [0, 1), the probability of each block to be hidden.
+        block_size: int, side of a block in pixels.
+        **kwargs: as of `keras.layers.Layer`.
+
+    Call arguments:
+        images: [batch, H, W, channels]; H and W multiples of `block_size`.
+        seed: int32 [2], or None to hide nothing.
+
+    Output shape: that of `images`; float32.
+    """
+
+    def __init__(self, share=0.0, block_size=4, **kwargs):
+        super().__init__(**kwargs)
+        if not 0.0 <= share < 1.0:
+            raise InputError(f"`share` must be at least 0 and below 1. Received: share={share}")
+        if block_size < 1:
+            raise InputError(f"`block_size` must be at least 1. Received: block_size={block_size}")
+        self.share = share
+        self.block_size = block_size
+
+    @property
+    def changes(self):
+        return self.share > 0.0
+
+    def _changed(self, images, seed):
+        size = self.block_size
+        batch, height, width, channels = tf.unstack(tf.shape(images))
+        rows, cols = height // size, width // size
+        hidden = tf.cast(noise.uniform([batch, rows, cols], seed) < self.share, tf.float32)
+        hidden = hidden[:, :, tf.newaxis, :, tf.newaxis, tf.newaxis]
+        blocks = tf.reshape(images, [batch, rows, size, cols, size, channels])
+        return tf.reshape(blocks + hidden * (_GREY - blocks), tf.shape(images))
+
+    def get_config(self):
+        return {**super().get_config(), "share": self.share, "block_size": self.block_size}

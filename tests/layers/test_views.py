@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf.errors import InputError
+from patchvae_tf.layers import BlockMasking, ColorJitter, RandomCrop
+from tests.testing_utils import random_images, run_layer_test
+
+IMAGES = random_images(6, 16)
+SEED = tf.constant([3, 4])
+CHANGING = [
+    (RandomCrop, {"least_side": 0.5}),
+    (ColorJitter, {"strength": 1.0}),
+    (BlockMasking, {"share": 0.5, "block_size": 4}),
+]
+
+
+@pytest.mark.parametrize(("layer_class", "arguments"), CHANGING)
+def test_contract_and_what_it_leaves_alone(layer_class, arguments):
+    changed = run_layer_test(layer_class, arguments, (IMAGES,), {"seed": SEED})
+    layer = layer_class(**arguments)
+    assert np.abs(changed - IMAGES).max(axis=(1, 2, 3)).min() > 0.01  # every image
+    np.testing.assert_array_equal(layer(IMAGES), IMAGES)
+    np.testing.assert_array_equal(layer_class()(IMAGES, seed=SEED), IMAGES)
+    np.testing.assert_array_equal(layer(IMAGES, seed=SEED), changed)
+    assert np.abs(layer(IMAGES, seed=SEED + 1) - changed).max() > 0.01
+
+
+@pytest.mark.parametrize(("layer_class", "arguments"), CHANGING)
+def test_two_replicas_change_the_global_batch_as_one(layer_class, arguments, two_replicas):
+    layer = layer_class(**arguments)
+    whole = layer(IMAGES, seed=SEED)
+    halves = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.constant(np.split(IMAGES, 2)[context.replica_id_in_sync_group])
+    )
+    changed = two_replicas.run(lambda images: layer(images, seed=SEED), args=(halves,))
+    together = np.concatenate(two_replicas.experimental_local_results(changed))
+    np.testing.assert_allclose(together, whole, rtol=0, atol=1e-6)
+
+
+def test_a_crop_shows_a_rectangle_of_the_image():
+    # Of a ramp a crop is a ramp, and its ends and slope say what was cut out.
+    ramp = np.tile(np.arange(16, dtype="float32"), (500, 16, 1))[..., np.newaxis]
+    crops = RandomCrop(0.5)(ramp, seed=SEED).numpy()[..., 0]  # [500, 16, 16]
+    np.testing.assert_allclose(crops, crops[:, :1].repeat(16, axis=1), atol=1e-4)
+    rows = crops[:, 0]
+    inner = np.diff(rows[:, 2:-2], axis=1)  # away from the clamped border
+    np.testing.assert_allclose(inner, inner[:, :1].repeat(inner.shape[1], 1), atol=1e-3)
+    sides = inner[:, 0]
+    assert 0.5 <= sides.min() < 0.52
+    assert 0.98 < sides.max() <= 1.0
+    assert sides.mean() == pytest.approx(0.75, abs=0.03)
+    assert rows.min() >= 0.0
+    assert rows.max() <= 15.0
+    # The other axis has sides and places of its own.
+    other = RandomCrop(0.5)(ramp.transpose(0, 2, 1, 3), seed=SEED).numpy()[..., 0]
+    assert np.abs(np.diff(other[:, 4:6, 0], axis=1)[:, 0] - sides).max() > 0.1
+
+
+def test_colours_change_within_their_bounds():
+    grey = np.full((2000, 2, 2, 3), 0.5, "float32")
+    changed = ColorJitter(1.0)(grey, seed=SEED).numpy()
+    colours = changed[:, 0, 0]  # [2000, 3]
+    mean = colours.mean(axis=1)  # which contrast leaves alone
+    assert 0.5 * 0.6 * 0.8 <= mean.min() < 0.5 * 0.7
+    assert 0.5 * 1.3 < mean.max() <= 0.5 * 1.4 * 1.2
+    assert mean.mean() == pytest.approx(0.5, abs=0.01)
+    without_colour = np.ptp(colours, axis=1) < 1e-6
+    assert without_colour.mean() == pytest.approx(0.2, abs=0.03)
+    weak = ColorJitter(0.5)(grey, seed=SEED).numpy().mean(axis=-1)
+    assert np.abs(weak - 0.5).max() <= 0.5 * (1.2 * 1.1 - 1.0) + 1e-6
+
+
+def test_contrast_changes_about_the_image_s_mean():
+    image = np.zeros((1000, 2, 2, 3), "float32")
+    image[:, 0] = 1.0
+    changed = ColorJitter(1.0)(image, seed=SEED).numpy()
+    coloured = changed[np.ptp(changed[:, 0, 0], axis=1) > 1e-6]  # grey has another mean
+    mean = coloured.mean(axis=(1, 2, 3))
+    depth = coloured[:, 0].mean(axis=(1, 2)) - coloured[:, 1].mean(axis=(1, 2))
+    contrast = depth / (2 * mean)
+    assert 0.6 - 1e-5 <= contrast.min() < 0.62
+    assert 1.38 < contrast.max() <= 1.4 + 1e-5
+
+
+def test_blocks_are_hidden_whole_and_at_their_share():
+    images = np.ones((400, 16, 16, 3), "float32")
+    hidden = BlockMasking(0.3, 4)(images, seed=SEED).numpy()
+    assert set(np.unique(hidden)) == {0.5, 1.0}
+    blocks = hidden.reshape(400, 4, 4, 4, 4, 3)
+    assert np.ptp(blocks, axis=(2, 4, 5)).max() == 0.0
+    assert (blocks[:, :, 0, :, 0, 0] == 0.5).mean() == pytest.approx(0.3, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "arguments", "message"),
+    [
+        (RandomCrop, {"least_side": 0.0}, "`least_side` must be above 0"),
+        (ColorJitter, {"strength": 1.5}, "`strength` must be in"),
+        (BlockMasking, {"share": 1.0}, "`share` must be at least 0 and below 1"),
+        (BlockMasking, {"block_size": 0}, "`block_size` must be at least 1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(layer_class, arguments, message):
+    with pytest.raises(InputError, match=message):
+        layer_class(**arguments)

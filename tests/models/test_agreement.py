@@ -1,0 +1,128 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf import BetaVAE, PatchVAE
+from patchvae_tf.errors import InputError
+from patchvae_tf.models.agreement import PartAgreement, cross_correlation
+from tests.testing_utils import random_images
+
+IMAGES = random_images(8, 16)
+VIEWS = {"crop_side": 0.6, "color_jitter": 1.0, "mask_share": 0.5}
+
+
+def _model(**kwargs):
+    keras.utils.set_random_seed(0)
+    small = {"image_size": 16, "num_parts": 3, "appearance_dim": 2}
+    model = PatchVAE(**{**small, "agreement_weight": 10.0, **VIEWS, **kwargs})
+    model.compile(optimizer=keras.optimizers.SGD(1e-6, 0.9))
+    return model
+
+
+def test_cross_correlation_is_pearson_s():
+    first, second = np.random.default_rng(0).normal(size=(2, 50, 4)).astype("float32")
+    second[:, 0] = -3.0 * first[:, 1] + 2.0
+    second[:, 3] = 7.0  # does not vary
+    correlation = cross_correlation(tf.constant(first), tf.constant(second)).numpy()
+    expected = np.corrcoef(first.T, second[:, :3].T)[:4, 4:]
+    np.testing.assert_allclose(correlation[:, :3], expected, atol=1e-4)
+    np.testing.assert_allclose(correlation[:, 3], 0.0, atol=1e-4)
+    assert correlation[1, 0] == pytest.approx(-1.0, abs=1e-3)
+
+
+def test_agreement_by_its_formula():
+    layer = PartAgreement()
+    first, second = np.random.default_rng(1).normal(size=(2, 40, 5)).astype("float32")
+    value = float(layer(first, second))
+    x = tf.concat([first, second], 0)[:, tf.newaxis, tf.newaxis]
+    for one in layer.expander:
+        x = one(x)
+    x = x[:, 0, 0].numpy()
+    c = np.corrcoef(x[:40].T, x[40:].T)[:512, 512:]
+    diagonal = np.diag(c)
+    off = (c**2).sum() - (diagonal**2).sum()
+    assert value == pytest.approx((((1 - diagonal) ** 2).sum() + 0.005 * off) / 512, rel=1e-3)
+    assert float(layer(first, first)) < value - 0.5  # the same codes agree
+
+
+def test_training_makes_two_views_agree():
+    model = _model()
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    step = tf.function(model.train_step)
+    first = float(step(tf.constant(IMAGES))["agreement"])
+    for _ in range(40):
+        model.reset_metrics()
+        terms = step(tf.constant(IMAGES))
+    assert float(terms["agreement"]) < 0.8 * first
+
+
+def test_agreement_counts_with_its_weight_and_is_0_where_there_is_one_view():
+    model = _model()
+    step, seed = tf.constant(0, tf.int64), tf.constant([1, 2])
+    terms = model.loss_terms(tf.constant(IMAGES), step, seed)
+    parts = terms["reconstruction"] + 10.0 * terms["kl_occurrence"] + terms["kl_appearance"]
+    np.testing.assert_allclose(terms["loss"], parts + 10.0 * terms["agreement"], rtol=1e-5)
+    assert float(terms["agreement"]) > 0.1
+    assert float(model.loss_terms(tf.constant(IMAGES), step)["agreement"]) == 0.0
+
+
+@pytest.mark.parametrize("make", [PatchVAE, BetaVAE])
+def test_what_is_rebuilt_is_the_crop_with_its_own_colours(make):
+    model = make(image_size=16, **VIEWS)
+    images, seed = tf.constant(IMAGES), tf.constant([5, 6])
+    seen, target = model.view(images, seed)
+    assert np.mean(np.all(seen.numpy() == 0.5, axis=-1)) == pytest.approx(0.5, abs=0.15)
+    assert 0.0 <= np.min(target) <= np.max(target) <= 1.0
+    outputs = model(seen, training=True, seed=seed)
+    error = 4 * model.laplacian_weights(target) * (target - outputs["reconstruction"]) ** 2
+    terms = model.loss_terms(images, tf.constant(0, tf.int64), seed, training=True)
+    np.testing.assert_allclose(
+        terms["reconstruction"], tf.reduce_sum(error, axis=[1, 2, 3]), rtol=1e-4
+    )
+    for one in model.view(images, None):
+        np.testing.assert_array_equal(one, images)
+
+
+def test_two_replicas_equal_one(two_replicas):
+    alone = _model()
+    start = [weight.numpy() for weight in alone.trainable_weights]
+    with two_replicas.scope():
+        shared = _model()
+    batches = iter(
+        two_replicas.experimental_distribute_dataset(tf.data.Dataset.from_tensors(IMAGES).repeat(3))
+    )
+
+    @tf.function
+    def step(batches):
+        two_replicas.run(shared.train_step, args=(next(batches),))
+
+    step_alone = tf.function(alone.train_step)
+    for _ in range(3):
+        step(batches)
+        step_alone(tf.constant(IMAGES))
+    weights = zip(alone.weights, shared.weights, start_weights(alone, start), strict=True)
+    assert max(np.abs(a - c).max() for a, _, c in weights if c is not None) > 1e-4
+    for one, other in zip(alone.weights, shared.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6, err_msg=one.path)
+
+
+def start_weights(model, start):
+    """The first value of each weight of a model; None of those that are not trained."""
+    first = dict(zip(map(id, model.trainable_weights), start, strict=True))
+    return [first.get(id(weight)) for weight in model.weights]
+
+
+def test_keras_file_keeps_views_and_agreement(tmp_path):
+    model = _model(mask_size=8)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    assert (loaded.block_masking.block_size, loaded.random_crop.least_side) == (8, 0.6)
+    for one, other in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_block_that_does_not_divide_the_image_is_refused():
+    with pytest.raises(InputError, match="`mask_size` must divide the image size, 16"):
+        PatchVAE(image_size=16, mask_size=5)
