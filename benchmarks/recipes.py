@@ -20,20 +20,26 @@ python -m benchmarks.recipes --dataset=FOLDER --variants=paper,agreement,no_mask
 python -m benchmarks.recipes --dataset=FOLDER --settings='{"mask_share": 0.25}'
 """
 
+
+def _without(**changed):
+    """The recipe `agreement` with one ingredient changed."""
+    return {"recipe": "agreement", **changed}
+
+
 # Name -> settings beside `dataset`, `epochs` and `seed`.
 VARIANTS = {
     "paper": {"recipe": "paper"},
-    "agreement": {},
-    "no_agreement": {"agreement_weight": 0.0},
-    "no_mask": {"mask_share": 0.0},
-    "no_jitter": {"color_jitter": 0.0},
-    "no_crop": {"crop_side": 1.0},
-    "no_flip": {"horizontal_flip": False},
-    "weighted_reconstruction": {"weighted_reconstruction": True},
-    "constant_learning_rate": {"learning_rate_schedule": "constant"},
-    "falling_temperature": {"temperature": 1.0, "temperature_rate": 3e-5},
-    "paper_code": {"num_parts": 16, "appearance_dim": 6},
-    "paper_adam": {"adam_beta_1": 0.5, "adam_beta_2": 0.999, "weight_decay": 0.0},
+    "agreement": {"recipe": "agreement"},
+    "no_agreement": _without(agreement_weight=0.0),
+    "no_mask": _without(mask_share=0.0),
+    "no_jitter": _without(color_jitter=0.0),
+    "no_crop": _without(crop_side=1.0),
+    "no_flip": _without(horizontal_flip=False),
+    "weighted_reconstruction": _without(weighted_reconstruction=True),
+    "constant_learning_rate": _without(learning_rate_schedule="constant"),
+    "falling_temperature": _without(temperature=1.0, temperature_rate=3e-5),
+    "paper_code": _without(num_parts=16, appearance_dim=6),
+    "paper_adam": _without(adam_beta_1=0.5, adam_beta_2=0.999, weight_decay=0.0),
 }
 
 

@@ -6,10 +6,10 @@ A setting that is given as a flag of its own goes before the recipe's. Needs no 
 import types
 
 DESCRIPTIONS = {
-    "agreement": "the best features that we know of: parts that agree between two views",
     "paper": "the original implementation's settings",
+    "agreement": "parts that agree between two views of an image, for better features",
 }
-DEFAULT = "agreement"
+DEFAULT = "paper"
 
 # recipe -> "" for any data set, or a data set's name -> setting -> value.
 _VALUES = {

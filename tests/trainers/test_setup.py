@@ -40,7 +40,7 @@ def test_every_setting_of_a_model_reaches_it():
     config = model.get_config()
     assert (config["image_size"], config["num_parts"], config["appearance_dim"]) == (64, 5, 2)
     assert config["occurrence_weight"] == 3.0
-    paper = _model(recipe="paper", learning_rate=0.01)
+    paper = _model(learning_rate=0.01)
     assert float(paper.optimizer.learning_rate) == pytest.approx(0.01)
     assert not paper.optimizer.weight_decay
     assert model.optimizer.weight_decay == 1e-4
@@ -51,7 +51,9 @@ def test_every_setting_of_a_model_reaches_it():
 
 
 def test_the_learning_rate_rises_then_falls_or_stays():
-    config = UnsupervisedConfig(epochs=10, learning_rate=1.0, warmup_epochs=2.0).resolved()
+    config = UnsupervisedConfig(
+        recipe="agreement", epochs=10, learning_rate=1.0, warmup_epochs=2.0
+    ).resolved()
     cosine = setup.learning_rate(config, steps_per_epoch=10)
     values = [float(cosine(step)) for step in (0, 10, 20, 60, 100)]
     assert values == pytest.approx([0.0, 0.5, 1.0, 0.5, 0.0], abs=1e-6)
