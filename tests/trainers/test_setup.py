@@ -30,6 +30,7 @@ def test_no_two_layers_start_alike():
 
 def test_every_setting_of_a_model_reaches_it():
     model = _model(
+        recipe="agreement",
         image_size=64,
         num_parts=5,
         appearance_dim=2,
