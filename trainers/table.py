@@ -55,22 +55,36 @@ def make(config, table_dir, stop_request):
     if left:
         _check_data(todo)
         runs.write_json(folder.path / "config.json", settings)
-        start = time.monotonic()
-        for number, job in enumerate(left):
-            print(f"\n[{number + 1}/{len(left)}] {job}{_time_left(start, number, len(left))}")
-            try:
-                _train(job, failures, stop_request)
-            except Exception as error:
-                # Whatever it is: the other rows do not depend on it, and the table says it.
-                failures[job] = (str(error).splitlines() or [type(error).__name__])[0]
-                print(f"failed: {failures[job]}", flush=True)
-            table_report.write(config, todo, failures, folder.path)
+        failures = _train_all(
+            left,
+            stop_request,
+            lambda failures: table_report.write(config, todo, failures, folder.path),
+        )
     report = table_report.write(config, todo, failures, folder.path)
     table_report.draw(report, folder.path / "table.png")
     print(f"\n{table_report.markdown(report)}")
     print(f"table.md, table.json, table.png: {folder.path}")
     if failures:
         raise table_report.incomplete(failures)
+
+
+def _train_all(jobs, stop_request, on_job):
+    """Trains one job after the other; returns the failures, dict Job -> reason."""
+    from patchvae_tf import datasets
+
+    failures = {}
+    start = time.monotonic()
+    with datasets.kept():  # to read and decode the images once
+        for number, job in enumerate(jobs):
+            print(f"\n[{number + 1}/{len(jobs)}] {job}{_time_left(start, number, len(jobs))}")
+            try:
+                _train(job, failures, stop_request)
+            except Exception as error:
+                # Whatever it is: the other rows do not depend on it, and the table says it.
+                failures[job] = (str(error).splitlines() or [type(error).__name__])[0]
+                print(f"failed: {failures[job]}", flush=True)
+            on_job(failures)
+    return failures
 
 
 def _is_done(job):

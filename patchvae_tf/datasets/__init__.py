@@ -1,7 +1,7 @@
 """Image sources, all read into one `ImageSet`, and the batches made from it."""
 
 from patchvae_tf.datasets.images import ImageSet, split_validation
-from patchvae_tf.datasets.loading import load, stream
+from patchvae_tf.datasets.loading import kept, load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
@@ -14,6 +14,7 @@ __all__ = [
     "balanced_subset",
     "decode_image",
     "evaluation_batches",
+    "kept",
     "load",
     "resize_and_crop",
     "split_validation",

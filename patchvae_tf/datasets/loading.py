@@ -1,5 +1,6 @@
 """From the name of a data set to its images."""
 
+import contextlib
 import os
 import pathlib
 
@@ -10,6 +11,22 @@ from patchvae_tf.datasets.parts import load_parts
 from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
 from patchvae_tf.datasets.stream import stream_of
 from patchvae_tf.errors import InputError
+
+_kept = None  # inside `kept`: arguments of `load` -> ImageSet
+
+
+@contextlib.contextmanager
+def kept():
+    """Inside, `load` keeps each `ImageSet` that it reads, for whoever asks for it again.
+
+    For many trainings on one data set. Nobody may write into the arrays.
+    """
+    global _kept
+    _kept = {}
+    try:
+        yield
+    finally:
+        _kept = None
 
 
 def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=False):
@@ -33,10 +50,15 @@ def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=
     Raises:
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
-    source = _source(dataset, split, image_size, data_dir, seed, progress)
-    if isinstance(source, EncodedExamples):
-        return decode_examples(source, image_size=image_size, progress=progress)
-    return source
+    arguments = (dataset, split, image_size, data_dir, seed)
+    if _kept is not None and arguments in _kept:
+        return _kept[arguments]
+    images = _source(*arguments, progress)
+    if isinstance(images, EncodedExamples):
+        images = decode_examples(images, image_size=image_size, progress=progress)
+    if _kept is not None:
+        _kept[arguments] = images
+    return images
 
 
 def stream(dataset, split="train", *, image_size, data_dir=None, seed=0):

@@ -1,5 +1,6 @@
 import pathlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -31,3 +32,20 @@ def test_file_that_is_no_archive_raises(tmp_path):
 def test_image_size_must_be_positive():
     with pytest.raises(InputError, match="image_size is 0: expected a positive number"):
         datasets.load("parts", image_size=0)
+
+
+def test_what_is_kept_is_read_once(tmp_path):
+    def write(value):
+        images = np.full((4, 8, 8, 3), value, "uint8")
+        np.savez(tmp_path / "images.npz", x_train=images, x_test=images)
+
+    def load(split="train", image_size=8):
+        return datasets.load(f"{tmp_path}/images.npz", split, image_size=image_size)
+
+    write(1)
+    with datasets.kept():
+        first = load()
+        write(2)
+        assert load() is first
+        assert load("test").images.max() == 2  # another split, read now
+    assert load().images.max() == 2
