@@ -115,16 +115,16 @@ def main(argv):
     run_dir = flags.FLAGS.run_dir
     size = flags.FLAGS.image_size
     keras.utils.set_random_seed(flags.FLAGS.seed)
-    backbone = backbones.resnet9()
+    backbone, stage = backbones.build(), backbones.stages("resnet9")[-1]
     if not flags.FLAGS.untrained:
         model = patchvae_tf.load_model(run_dir)
-        backbone, size = model.backbone, model.image_size
+        backbone, stage, size = model.backbone, model.stages[-1], model.image_size
     parts = []
     for split in ("train", "test"):
         part = datasets.load(
             flags.FLAGS.dataset, split, image_size=size, data_dir=flags.FLAGS.data_dir
         )
-        features = evaluation.stage_features(backbone, part.images, "conv1-5", pooled=False)
+        features = evaluation.stage_features(backbone, part.images, stage, pooled=False)
         parts.append((features, part.labels))
     result = {
         "dataset": flags.FLAGS.dataset,

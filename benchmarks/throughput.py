@@ -37,7 +37,7 @@ def multiply_adds(model, image_size):
 
     sizes = {}
     for part in (model.backbone, model.decoder):
-        side = image_size if part is model.backbone else image_size // 8
+        side = image_size if part is model.backbone else image_size // model.stride
         channels = part.input_shape[-1]
         # The maps' sizes come from a run on zeros, so that no rule is written twice.
         convolutions = [
@@ -51,7 +51,7 @@ def multiply_adds(model, image_size):
             _convolution_cost(layer, inputs.shape, outputs.shape)
             for layer, (inputs, outputs) in zip(convolutions, maps, strict=True)
         )
-    grid = (image_size // 8) ** 2
+    grid = (image_size // model.stride) ** 2
     heads = sum(grid * head.kernel.shape.num_elements() for head in model.heads)
     return sizes[model.backbone] + heads + sizes[model.decoder], sizes[model.backbone]
 

@@ -3,8 +3,6 @@
 import json
 import math
 
-from patchvae_tf import backbones
-
 _NAMES = {"PatchVAE": "PatchVAE", "BetaVAE": "β-VAE", "BiGAN": "BiGAN"}
 _SOURCE = " as in PatchVAE's paper (Gupta, Singh, Shrivastava, CVPR 2020)"
 
@@ -33,7 +31,7 @@ def facts(model, signatures, record):
         record: dict as `runs.read_record` returns it, or None for a model without a run.
 
     Returns:
-        dict: `model`, `image_size`, `stride`, `arguments`, `parameters`, `signatures`, `run`.
+        dict: `model`, `image_size`, `backbone`, `stride`, `stages` (name, stride), `arguments`, `parameters`, `signatures`, `run`.
     """
     arguments = {
         name: value
@@ -43,7 +41,9 @@ def facts(model, signatures, record):
     return {
         "model": type(model).__name__,
         "image_size": model.image_size,
+        "backbone": model.backbone_name,
         "stride": model.stride,
+        "stages": [[stage.name.replace("-", "_"), stage.stride] for stage in model.stages],
         "arguments": arguments,
         "parameters": {"backbone": _trainable(model.backbone), "model": _trainable(model)},
         "signatures": {name: _contract(function) for name, function in signatures.items()},
@@ -157,9 +157,16 @@ def _shape(tensor):
 
 
 def _meanings(values):
+    finer = {}  # stride -> names
+    for name, stride in values["stages"]:
+        if stride < values["stride"]:
+            finer.setdefault(stride, []).append(f"`{name}`")
+    others = "; ".join(
+        f"of {' and '.join(names)}: for {side} × {side}" for side, names in finer.items()
+    )
     lines = [
         "n images; h and w of an input are pixels, of a map places, one for "
-        f"{values['stride']} × {values['stride']} pixels (of `conv1` and `conv1_3`: for 4 × 4). "
+        f"{values['stride']} × {values['stride']} pixels{f' ({others})' if others else ''}. "
         "All float32 but where another type is named.",
         "",
         "- `features`: φ's output, averaged over the places; `feature_map`: before that.",
@@ -170,9 +177,12 @@ def _meanings(values):
             "- `appearance`: how each part looks in the image, as the mean of a Gaussian.",
         ]
     if "stages" in values["signatures"]:
-        stages = ", ".join(f"`{stage.replace('-', '_')}`" for stage in backbones.STAGES)
+        stages = [f"`{name}`" for name, _ in values["stages"]]
+        depths = {1: "map at its one depth", 3: "maps at three depths"}.get(
+            len(stages), f"maps at {len(stages)} depths"
+        )
         lines += [
-            f"- {stages}: φ's maps at three depths, for transfer.",
+            f"- {', '.join(stages)}: φ's {depths}, for transfer.",
             "- `reconstruction`: the image as its code describes it; `decode` makes an image from "
             "any code.",
         ]

@@ -1,18 +1,19 @@
 """What an exported model answers: the functions of the SavedModel, and the checks on their input.
 
 Every function takes any batch, also one of 0 rows; every output is float32 with the batch as first
-axis, but for `valid`. (n images, h = H / 8, w = W / 8, N parts, d_p numbers for a part's look)
+axis, but for `valid`. (n images, h = H / stride, w = W / stride, c channels of φ, N parts, d_p numbers
+for a part's look; for Resnet-9, whose stages are shown, the stride is 8 and c = 128)
 
 | signature | input | outputs |
 |---|---|---|
-| serving_default | `images` [n, H, W, 3] | `features` [n, 128], `feature_map` [n, h, w, 128]; |
+| serving_default | `images` [n, H, W, 3] | `features` [n, c], `feature_map` [n, h, w, c]; |
 | | | PatchVAE: `occurrence` [n, h, w, N], `appearance` [n, N, d_p] |
 | serving_bytes | `image_bytes` [n] | as above, at the trained size, and `valid` [n], bool |
-| stages | `images` [n, H, W, 3] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.STAGES` |
+| stages | `images` [n, H, W, 3] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.stages` |
 | reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
 | decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
 
-Images are RGB in [0, 1], H and W any multiples of 8. Only the `reconstruct` and `decode` of β-VAE
+Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode` of β-VAE
 and BiGAN keep to the trained size, because one code describes a square of that size. The images of
 `serving_bytes` are whole files, each made square as in training; where one cannot be read, `valid`
 is False and the row is that of a black image.
@@ -21,7 +22,7 @@ is False and the row is that of a black image.
 import keras
 import tensorflow as tf
 
-from patchvae_tf import PatchVAE, backbones
+from patchvae_tf import PatchVAE
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 
 NAMES = ("serving_default", "serving_bytes", "stages", "reconstruct", "decode")
@@ -39,7 +40,7 @@ def exported_parts(model):
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
-        -> float32 [n, 128], whose `variables` and `trainable_variables` are φ's; signatures is a
+        -> float32 [n, c], whose `variables` and `trainable_variables` are φ's; signatures is a
         dict name -> concrete function.
     """
     model = in_float32(model)
@@ -95,8 +96,8 @@ class _Functions:
         self._model = model
         backbone = model.backbone
         maps = {
-            stage.replace("-", "_"): backbone.get_layer(layer).output
-            for stage, layer in backbones.STAGES.items()
+            stage.name.replace("-", "_"): backbone.get_layer(stage.layer).output
+            for stage in model.stages
         }
         self._stages = keras.Model(backbone.input, maps)
         self._latent = tf.TensorSpec(model.decoder.input_shape, tf.float32, name="latent")
@@ -138,7 +139,7 @@ class _Functions:
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def encode(self, images):
-        feature_map = self._model.backbone(images)  # [n, h, w, 128]
+        feature_map = self._model.backbone(images)  # [n, h, w, c]
         outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
         if isinstance(self._model, PatchVAE):
             codes = self._model.codes(feature_map)

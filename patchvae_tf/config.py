@@ -6,7 +6,7 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import math
 
-from patchvae_tf import recipes
+from patchvae_tf import backbones, recipes
 from patchvae_tf.errors import InputError
 
 
@@ -91,7 +91,7 @@ class UnsupervisedConfig:
         None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
     )
     image_size: int = setting(
-        32, "Data", "side of the square images in pixels, a multiple of 8", minimum=8
+        32, "Data", "side of the square images in pixels, a multiple of the stride", minimum=8
     )
     validation_examples: int | None = setting(
         None,
@@ -142,6 +142,15 @@ class UnsupervisedConfig:
     model: str = setting(
         "patchvae", "Model", "what is trained", choices=("patchvae", "beta_vae", "bigan")
     )
+    backbone: str = setting(
+        "resnet9", "Model", "phi, the network that learns to see", choices=backbones.NAMES
+    )
+    stride: int | None = setting(
+        None,
+        "Model",
+        "of the backbone, pixels per place of its map: 4, 8, 16 or 32; where it is cut "
+        "(default: resnet9 and pyramid 8, others 32)",
+    )
     num_parts: int | None = recipe_setting(
         "num_parts", "Model", "N, number of parts (patchvae)", minimum=1
     )
@@ -156,6 +165,9 @@ class UnsupervisedConfig:
     )
     hard_occurrence: bool = setting(
         False, "Model", "0/1 samples with a straight-through gradient (patchvae)"
+    )
+    independent_decoders: bool = setting(
+        False, "Model", "a decoder of its own for each part, their images summed (patchvae)"
     )
     latent_dim: int = setting(96, "Model", "width of the global code (beta_vae, bigan)", minimum=1)
 
@@ -187,6 +199,24 @@ class UnsupervisedConfig:
         "agreement_weight",
         "Loss",
         "factor of the agreement between the parts' codes of two views; 0: one view (patchvae)",
+        minimum=0.0,
+    )
+    part_reconstruction_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of each part's own error where it occurs; needs --independent_decoders (patchvae)",
+        minimum=0.0,
+    )
+    entropy_across_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of the entropy across images, raised so that they use different parts (patchvae)",
+        minimum=0.0,
+    )
+    entropy_within_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of the entropy within images, raised so that no part is everywhere (patchvae)",
         minimum=0.0,
     )
     kl_weight: float = setting(
@@ -273,12 +303,12 @@ class UnsupervisedConfig:
                 "--temperature must not be below --temperature_floor. "
                 f"Received: {self.temperature} and {self.temperature_floor}"
             )
-        if self.image_size % 8:
-            below = self.image_size // 8 * 8
+        if self.part_reconstruction_weight and not self.independent_decoders:
             raise InputError(
-                "--image_size must be a multiple of the backbone's stride, 8. "
-                f"Received: {self.image_size}. Use e.g. {below} or {below + 8}."
+                "--part_reconstruction_weight needs --independent_decoders: one decoder for all "
+                f"parts makes no image of a part. Received: {self.part_reconstruction_weight}"
             )
+        check_image_size(self.image_size, self.backbone, self.stride)
 
         if self.image_size % self.mask_size:
             raise InputError(
@@ -295,6 +325,29 @@ class UnsupervisedConfig:
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""
         return dataclasses.asdict(self)
+
+
+def check_image_size(image_size, backbone, stride):
+    """Raises InputError unless the backbone has the stride (None: its default), and the size fits.
+
+    Args:
+        image_size: int, in pixels, or None: not known yet.
+        backbone: str, one of `backbones.NAMES`.
+        stride: int, or None.
+    """
+    allowed = backbones.strides(backbone)
+    if stride is not None and stride not in allowed:
+        raise InputError(
+            f"--stride of --backbone={backbone} must be one of {', '.join(map(str, allowed))}. "
+            f"Received: {stride}"
+        )
+    stride = backbones.checked_stride(backbone, stride)
+    if image_size is not None and image_size % stride:
+        below = max(image_size // stride, 1) * stride
+        raise InputError(
+            f"--image_size must be a multiple of the backbone's stride, {stride}. "
+            f"Received: {image_size}. Use e.g. {below} or {below + stride}."
+        )
 
 
 def with_dataset_defaults(config):

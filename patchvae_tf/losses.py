@@ -8,6 +8,9 @@ import math
 import tensorflow as tf
 
 
+_SMALLEST_PROBABILITY = 1e-7  # the logarithm's guard, as in the original implementation
+
+
 def squared_error(images, reconstructions, weights=None):
     """Reconstruction loss, L_w of the paper's section 3.4 (plain when there are no weights).
 
@@ -75,6 +78,73 @@ def categorical_kl(logits):
     """
     log_q = tf.nn.log_softmax(tf.cast(logits, tf.float32))
     return _sum_over_image(tf.exp(log_q) * (log_q + math.log(logits.shape[-1])))
+
+
+def part_squared_error(images, part_images, occurrence):
+    """How far each part by itself is from the image, where it occurs.
+
+    Formula: Σ_i Σ_pixels,channels q[l,i] (x − x̂_i)² / Σ_i Σ_pixels,channels q[l,i], x and x̂_i
+    scaled to [-1, 1]; l is the place of the pixel. No gradient flows through q. Source: the original
+    implementation; distance: q is the probability, not its sample, and each image has its own
+    divisor, so that an image's value does not depend on the batch.
+
+    Args:
+        images: [batch, H, W, channels] in [0, 1].
+        part_images: [batch, H, W, num_parts, channels] in [0, 1].
+        occurrence: [batch, h, w, num_parts], H and W multiples of h and w.
+
+    Returns:
+        float32 [batch]; squared units of the [-1, 1] scale, the mean.
+    """
+    error = tf.cast(images, tf.float32)[..., tf.newaxis, :] - tf.cast(part_images, tf.float32)
+    error = tf.reduce_mean(tf.square(error), axis=-1)  # [batch, H, W, num_parts]
+    shape, grid = tf.shape(error), tf.shape(occurrence)
+    rows, cols = shape[1] // grid[1], shape[2] // grid[2]
+    blocks = tf.reshape(error, [shape[0], grid[1], rows, grid[2], cols, shape[3]])
+    by_place = tf.reduce_mean(blocks, axis=[2, 4])  # [batch, h, w, num_parts]
+    q = tf.stop_gradient(tf.cast(occurrence, tf.float32))
+    return 4.0 * tf.math.divide_no_nan(_sum_over_image(q * by_place), _sum_over_image(q))
+
+
+def entropy_across_images(occurrence):
+    """How much images differ in where a part occurs: to be raised.
+
+    Formula: the mean over places and parts of −p log p, p[l,i] = mean over the global batch of
+    q[l,i]; greatest at p = 1/e. Source: the original implementation, as its comments say it.
+
+    Args:
+        occurrence: [batch, h, w, num_parts], probabilities q.
+
+    Returns:
+        float32 [batch], nats, the same for all images of the global batch.
+    """
+    q = tf.cast(occurrence, tf.float32)
+    total, count = tf.reduce_sum(q, axis=0), tf.cast(tf.shape(q)[0], tf.float32)  # [h, w, parts]
+    context = tf.distribute.get_replica_context()
+    if context is not None and context.num_replicas_in_sync > 1:
+        total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+    entropy = tf.reduce_mean(_entropy_term(total / count))
+    return tf.fill(tf.shape(q)[:1], entropy)
+
+
+def entropy_within_images(occurrence):
+    """How much places of an image differ in whether a part occurs: to be raised.
+
+    Formula: the mean over parts of −p log p, p[i] = mean over the image's places of q[l,i]; a part
+    that is everywhere has 0, as one that is nowhere. Source: the original implementation.
+
+    Args:
+        occurrence: [batch, h, w, num_parts], probabilities q.
+
+    Returns:
+        float32 [batch], nats.
+    """
+    p = tf.reduce_mean(tf.cast(occurrence, tf.float32), axis=[1, 2])  # [batch, num_parts]
+    return tf.reduce_mean(_entropy_term(p), axis=-1)
+
+
+def _entropy_term(p):
+    return -p * tf.math.log(p + _SMALLEST_PROBABILITY)
 
 
 def deceiving_loss(logits):

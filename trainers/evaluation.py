@@ -44,7 +44,7 @@ def linear_probe(model, training, test, seed):
         classifier(pooled_features(backbone, images), labels).score(
             pooled_features(backbone, test.images), test.labels
         )
-        for backbone in (model.backbone, backbones.resnet9())
+        for backbone in (model.backbone, untrained_backbone(model))
     ]
     return {
         "top1": accuracies[0],
@@ -53,6 +53,11 @@ def linear_probe(model, training, test, seed):
         "training_images": len(images),
         "test_images": len(test),
     }
+
+
+def untrained_backbone(model):
+    """A φ of the same architecture as an `UnsupervisedModel`'s, with its first weights."""
+    return backbones.build(model.backbone_name, model.stride)
 
 
 def can_classify(training, test):
@@ -82,8 +87,15 @@ def nearest_neighbours(features, labels, count=20):
 
 
 def stage_features(backbone, images, stage, pooled):
-    """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images."""
-    to_stage = keras.Model(backbone.input, backbone.get_layer(backbones.STAGES[stage]).output)
+    """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images.
+
+    Args:
+        backbone: φ.
+        images: uint8 [n, H, W, 3].
+        stage: `backbones.Stage`.
+        pooled: bool.
+    """
+    to_stage = keras.Model(backbone.input, backbone.get_layer(stage.layer).output)
     if pooled:
         return pooled_features(to_stage, images)
 
@@ -95,7 +107,7 @@ def stage_features(backbone, images, stage, pooled):
 
 
 def pooled_features(backbone, images):
-    """float32 [n, 128], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
+    """float32 [n, channels], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
 
     def features(batch):
         return tf.reduce_mean(tf.cast(backbone(batch, training=False), tf.float32), axis=[1, 2])

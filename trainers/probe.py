@@ -107,22 +107,21 @@ def measure(model, training, test, training_images, seed):
     import keras
     import tqdm
 
-    from patchvae_tf import backbones
     from trainers import evaluation
 
     keras.utils.set_random_seed(seed)
-    trained_and_not = {"": model.backbone, "untrained_": backbones.resnet9()}
+    trained_and_not = {"": model.backbone, "untrained_": evaluation.untrained_backbone(model)}
     classifiers = {
         "linear": evaluation.classifier,
         "nearest_neighbours": evaluation.nearest_neighbours,
     }
     images, labels = evaluation.training_part(training, seed, training_images)
     rows = []
-    total = len(backbones.STAGES) * 2 * len(trained_and_not)
+    total = len(model.stages) * 2 * len(trained_and_not)
     with tqdm.tqdm(total=total, desc="Probing", unit=" features") as bar:
-        for stage in backbones.STAGES:
+        for stage in model.stages:
             for pooled in (True, False):
-                row = {"stage": stage, "pooled": pooled}
+                row = {"stage": stage.name, "pooled": pooled}
                 for prefix, backbone in trained_and_not.items():
                     learned_from, scored_on = (
                         evaluation.stage_features(backbone, part, stage, pooled)

@@ -2,6 +2,7 @@
 
 from patchvae_tf.layers.appearance import AppearancePooling, GaussianSampling
 from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers.grouped_convolution import GroupedConv2DTranspose, SplitGroups
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights
 from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
 from patchvae_tf.layers.views import BlockMasking, ColorJitter, RandomCrop
@@ -12,8 +13,10 @@ __all__ = [
     "BlockMasking",
     "ColorJitter",
     "GaussianSampling",
+    "GroupedConv2DTranspose",
     "LaplacianWeights",
     "RandomCrop",
     "RelaxedBernoulli",
     "RelaxedCategorical",
+    "SplitGroups",
 ]

@@ -1,6 +1,6 @@
 """What PatchVAE and β-VAE share: how far a reconstruction is from its image."""
 
-from patchvae_tf import backbones, losses, noise
+from patchvae_tf import losses, noise
 from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BlockMasking, ColorJitter, LaplacianWeights, RandomCrop
 from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
@@ -13,10 +13,11 @@ class Autoencoder(UnsupervisedModel):
     """A model that learns by rebuilding images.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of 8.
+        image_size: int, side of the square images in pixels; a multiple of the stride.
         weighted_reconstruction: bool, L_w instead of the plain squared error.
         adversarial_weight: float, factor of the GAN loss on reconstructions (the supplementary,
             section A); 0 for none, and no discriminator.
+        backbone, stride, seed, **kwargs: as of `UnsupervisedModel`.
         crop_side: float in (0, 1], least side of the random crop that takes an image's place in
             training; 1 for none. See `layers.RandomCrop`.
         color_jitter: float in [0, 1], strength of the change of colours in what training sees; the
@@ -24,8 +25,6 @@ class Autoencoder(UnsupervisedModel):
         mask_share: float in [0, 1), share of the blocks that are hidden in what training sees. See
             `layers.BlockMasking`.
         mask_size: int, side of a hidden block in pixels; divides `image_size`.
-        seed: int, of all noise in training.
-        **kwargs: as of `keras.Model`.
 
     Raises:
         InputError: an argument out of range.
@@ -36,6 +35,8 @@ class Autoencoder(UnsupervisedModel):
         image_size,
         weighted_reconstruction,
         adversarial_weight,
+        backbone,
+        stride,
         seed,
         crop_side=1.0,
         color_jitter=0.0,
@@ -43,7 +44,7 @@ class Autoencoder(UnsupervisedModel):
         mask_size=4,
         **kwargs,
     ):
-        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+        super().__init__(image_size, backbone, stride, seed, **kwargs)
         if not adversarial_weight >= 0.0:
             raise InputError(
                 f"`adversarial_weight` must be at least 0. Received: {adversarial_weight}"
@@ -109,7 +110,7 @@ class Autoencoder(UnsupervisedModel):
         }
 
     def get_config(self):
-        names = ("image_size", "weighted_reconstruction", "adversarial_weight", "seed")
+        names = ("weighted_reconstruction", "adversarial_weight")
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in names},

@@ -5,7 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
-from patchvae_tf import noise
+from patchvae_tf import backbones, noise
 from patchvae_tf.errors import InputError
 
 
@@ -173,17 +173,20 @@ class UnsupervisedModel(DistributedModel):
     ignored. A subclass has a `backbone` φ, and a `decoder` from codes to images.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of `stride`.
-        stride: int, of the backbone.
+        image_size: int, side of the square images in pixels; a multiple of the stride.
+        backbone: str, one of `backbones.NAMES`.
+        stride: int, of the backbone, one of `backbones.strides`; None for its default.
         seed: int, of all noise in training.
         **kwargs: as of `keras.Model`.
 
     Raises:
-        InputError: `image_size` is not a positive multiple of `stride`.
+        InputError: `image_size` is not a positive multiple of the stride, or the backbone or its
+            stride does not exist.
     """
 
-    def __init__(self, image_size, stride, seed=0, **kwargs):
+    def __init__(self, image_size, backbone="resnet9", stride=None, seed=0, **kwargs):
         super().__init__(seed, **kwargs)
+        stride = backbones.checked_stride(backbone, stride)
         if image_size < stride or image_size % stride:
             lower = max(image_size // stride, 1) * stride
             raise InputError(
@@ -191,7 +194,18 @@ class UnsupervisedModel(DistributedModel):
                 f"Received: image_size={image_size}. Use e.g. {lower} or {lower + stride}."
             )
         self.image_size = image_size
+        self.backbone_name = backbone
         self.stride = stride
+
+    @property
+    def stages(self):
+        """The `backbones.Stage`s of φ, in order."""
+        return backbones.stages(self.backbone_name, self.stride)
+
+    def get_config(self):
+        names = ("image_size", "stride", "seed")
+        own = {name: getattr(self, name) for name in names}
+        return {**super().get_config(), "backbone": self.backbone_name, **own}
 
     def _model_input(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)

@@ -20,11 +20,12 @@ class BetaVAE(Autoencoder):
     """A variational autoencoder with one global Gaussian code.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of 8. Unlike PatchVAE's,
+        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike PatchVAE's,
             the parameters depend on it.
         latent_dim: int, width of the code.
         kl_weight: float, β.
-        weighted_reconstruction, adversarial_weight, seed, **kwargs: as of `Autoencoder`.
+        weighted_reconstruction, adversarial_weight, backbone, stride, seed, **kwargs: as of
+            `Autoencoder`.
 
     Call arguments:
         images: float32 [batch, image_size, image_size, 3] in [0, 1].
@@ -49,10 +50,20 @@ class BetaVAE(Autoencoder):
         kl_weight=1.0,
         weighted_reconstruction=True,
         adversarial_weight=0.0,
+        backbone="resnet9",
+        stride=None,
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, weighted_reconstruction, adversarial_weight, seed, **kwargs)
+        super().__init__(
+            image_size,
+            weighted_reconstruction,
+            adversarial_weight,
+            backbone,
+            stride,
+            seed,
+            **kwargs,
+        )
         if latent_dim < 1:
             raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
         self.latent_dim = latent_dim
@@ -60,7 +71,7 @@ class BetaVAE(Autoencoder):
 
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.resnet9()
+            self.backbone = backbones.build(self.backbone_name, self.stride)
             self.trunk = keras.Sequential(
                 [
                     keras.Input(self.backbone.output_shape[1:]),
@@ -72,7 +83,7 @@ class BetaVAE(Autoencoder):
             )
             self.mean_head = keras.layers.Conv2D(latent_dim, grid_size)
             self.log_variance_head = keras.layers.Conv2D(latent_dim, grid_size)
-            self.decoder = global_decoder(latent_dim, grid_size)
+            self.decoder = global_decoder(latent_dim, grid_size, self.stride)
         self.sampling = GaussianSampling()
         self.build((None, image_size, image_size, 3))
 
@@ -88,7 +99,7 @@ class BetaVAE(Autoencoder):
 
     def encode(self, images, training=False):
         """Returns the code's (mean, variance), each float32 [batch, latent_dim]."""
-        features = self.backbone(images, training=training)  # [batch, h, w, 128]
+        features = self.backbone(images, training=training)  # [batch, h, w, channels]
         x = self.trunk(features, training=training)  # [batch, h, w, 64]
         mean, log_variance = (
             tf.cast(tf.squeeze(head(x), axis=[1, 2]), tf.float32) for head in self.heads

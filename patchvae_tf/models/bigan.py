@@ -21,11 +21,10 @@ class BiGAN(UnsupervisedModel):
     """A generative adversarial network with an encoder.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of 8. Unlike PatchVAE's,
+        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike PatchVAE's,
             the parameters depend on it.
         latent_dim: int, width of the code, of which N(0, I) is the prior.
-        seed: int, of all noise in training.
-        **kwargs: as of `keras.Model`.
+        backbone, stride, seed, **kwargs: as of `UnsupervisedModel`.
 
     Attributes:
         encoder: images [batch, image_size, image_size, 3] in [0, 1] -> codes [batch, latent_dim].
@@ -48,18 +47,20 @@ class BiGAN(UnsupervisedModel):
 
     term_names = ("loss", "discriminator_loss", "discriminator_rate")
 
-    def __init__(self, image_size=32, latent_dim=96, seed=0, **kwargs):
-        super().__init__(image_size, backbones.STRIDE, seed, **kwargs)
+    def __init__(
+        self, image_size=32, latent_dim=96, backbone="resnet9", stride=None, seed=0, **kwargs
+    ):
+        super().__init__(image_size, backbone, stride, seed, **kwargs)
         if latent_dim < 1:
             raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
         self.latent_dim = latent_dim
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.resnet9()
+            self.backbone = backbones.build(self.backbone_name, self.stride)
             self.encoder = keras.Sequential(
                 [
                     keras.Input((image_size, image_size, 3)),
-                    self.backbone,  # [batch, grid, grid, 128]
+                    self.backbone,  # [batch, grid, grid, channels]
                     keras.layers.Conv2D(64, 1, use_bias=False, name="squeeze"),
                     BatchNormalization(name="squeeze_bn"),
                     keras.layers.ReLU(name="squeeze_relu"),
@@ -68,7 +69,7 @@ class BiGAN(UnsupervisedModel):
                 ],
                 name="encoder",
             )
-            self.generator = global_decoder(latent_dim, grid_size, name="generator")
+            self.generator = global_decoder(latent_dim, grid_size, self.stride, name="generator")
             self.discriminator = joint_discriminator(image_size, latent_dim)
         self.built = True
 
@@ -104,5 +105,4 @@ class BiGAN(UnsupervisedModel):
         }
 
     def get_config(self):
-        names = ("image_size", "latent_dim", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        return {**super().get_config(), "latent_dim": self.latent_dim}

@@ -1,14 +1,15 @@
 """Decoders: from codes to images, the paper's supplementary, Tables 3 and 4.
 
-A pyramid of transposed convolutions, each doubling the map and halving the channels.
-No convolution has a bias. Distance from the paper: none known.
+A pyramid of transposed convolutions, each doubling the map and halving the channels; the tables'
+three for a stride of 8, and one more or less for each factor of 2. No convolution has a bias.
+Distance from the paper: none known; the tables give the stride of 8 alone.
 """
 
 import functools
 
 import keras
 
-from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers import BatchNormalization, GroupedConv2DTranspose, SplitGroups
 
 _deconv = functools.partial(keras.layers.Conv2DTranspose, use_bias=False)
 
@@ -18,42 +19,93 @@ def _normalized(x, name):
     return keras.layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
 
 
-def _pyramid(x):
-    """Tables 3 and 4 from the 1×1 layer on: [batch, h, w, channels] -> [batch, 8h, 8w, 3]."""
-    # A transposed 1×1 convolution of stride 1 is a plain one.
-    x = keras.layers.Conv2D(256, 1, use_bias=False, name="deconv1")(x)  # [batch, h, w, 256]
-    x = _normalized(x, "deconv1")
-    x = _deconv(128, 4, strides=2, padding="same", name="deconv2")(x)  # [batch, 2h, 2w, 128]
-    x = _normalized(x, "deconv2")
-    x = _deconv(64, 4, strides=2, padding="same", name="deconv3")(x)  # [batch, 4h, 4w, 64]
-    x = _normalized(x, "deconv3")
-    x = _deconv(3, 4, strides=2, padding="same", name="deconv4")(x)  # [batch, 8h, 8w, 3]
+def _widths(stride):
+    """Channels before each doubling: [256, 128, 64] for a stride of 8."""
+    doublings = stride.bit_length() - 1
+    return [64 * 2**level for level in reversed(range(doublings))]
+
+
+def _to_unit(x):
+    """tanh, then [-1, 1] -> [0, 1]; float32."""
     x = keras.layers.Activation("tanh", dtype="float32", name="tanh")(x)
     return keras.layers.Rescaling(0.5, offset=0.5, dtype="float32", name="to_unit")(x)
 
 
-def patch_decoder(channels, name="decoder"):
-    """PatchVAE's decoder: latent map [batch, h, w, channels] -> [batch, 8h, 8w, 3] in [0, 1].
+def _pyramid(x, stride):
+    """Tables 3 and 4 from the 1×1 layer on: [batch, h, w, c] -> [batch, stride h, stride w, 3]."""
+    first, *widths = _widths(stride)
+    # A transposed 1×1 convolution of stride 1 is a plain one.
+    x = keras.layers.Conv2D(first, 1, use_bias=False, name="deconv1")(x)  # [batch, h, w, first]
+    for number, width in enumerate(widths, start=2):
+        x = _normalized(x, f"deconv{number - 1}")
+        # [batch, 2h, 2w, first/2], [batch, 4h, 4w, first/4], ...
+        x = _deconv(width, 4, strides=2, padding="same", name=f"deconv{number}")(x)
+    last = len(widths) + 2
+    x = _normalized(x, f"deconv{last - 1}")
+    x = _deconv(3, 4, strides=2, padding="same", name=f"deconv{last}")(x)
+    return _to_unit(x)  # [batch, stride h, stride w, 3]
+
+
+def patch_decoder(channels, stride=8, name="decoder"):
+    """PatchVAE's decoder: latent map [batch, h, w, channels] -> [batch, stride h, stride w, 3].
+
+    The images are in [0, 1].
 
     Args:
         channels: int, num_parts * appearance_dim.
+        stride: int, of the backbone.
         name: str.
     """
     latent = keras.Input((None, None, channels), name="latent")
-    return keras.Model(latent, _pyramid(latent), name=name)
+    return keras.Model(latent, _pyramid(latent, stride), name=name)
 
 
-def global_decoder(latent_dim, grid_size, name="decoder"):
+def independent_decoder(num_parts, appearance_dim, stride=8, name="decoder"):
+    """A decoder for each part, by grouped convolutions; what they make is summed before the tanh.
+
+    Together they are as wide as `patch_decoder`, rounded up to the same for each part. Neither the
+    value nor the gradient of a part's own map depends on another part.
+
+    Source: the original implementation's option, which groups all its decoder's convolutions.
+    Distance from it: the sum, which it does not need to say.
+
+    Args:
+        num_parts, appearance_dim, stride: ints.
+        name: str.
+
+    Returns:
+        A model, latent map [batch, h, w, num_parts * appearance_dim] -> images in [0, 1],
+        [batch, stride h, stride w, 3]. Its layer "part_maps" gives what each part adds,
+        [batch, stride h, stride w, num_parts, 3].
+    """
+
+    def grouped(x, each, number, **kwargs):
+        name = f"deconv{number}"
+        return GroupedConv2DTranspose(num_parts * each, groups=num_parts, name=name, **kwargs)(x)
+
+    first, *widths = [-(-width // num_parts) for width in _widths(stride)]
+    latent = keras.Input((None, None, num_parts * appearance_dim), name="latent")
+    x = grouped(latent, first, 1, kernel_size=1)  # [batch, h, w, num_parts * first]
+    for number, width in enumerate([*widths, 3], start=2):
+        x = _normalized(x, f"deconv{number - 1}")
+        x = grouped(x, width, number, kernel_size=4, strides=2)
+    x = SplitGroups(num_parts, name="part_maps")(x)  # [batch, H, W, num_parts, 3]
+    x = keras.ops.sum(x, axis=-2)  # [batch, H, W, 3]
+    return keras.Model(latent, _to_unit(x), name=name)
+
+
+def global_decoder(latent_dim, grid_size, stride=8, name="decoder"):
     """β-VAE's decoder and BiGAN's generator: codes [batch, latent_dim] -> images in [0, 1].
 
     Args:
         latent_dim: int, width of the code.
-        grid_size: int, image size / 8: the kernel that unfolds the code into a map (4 at 32 × 32,
-            8 at 64 × 64).
+        grid_size: int, image size / stride: the kernel that unfolds the code into a map (4 at
+            32 × 32 and a stride of 8, 8 at 64 × 64).
+        stride: int, of the backbone.
         name: str.
     """
     latent = keras.Input((latent_dim,), name="latent")
     x = keras.layers.Reshape((1, 1, latent_dim), name="to_map")(latent)
     x = _deconv(64, grid_size, padding="valid", name="unfold")(x)  # [batch, grid, grid, 64]
     x = _normalized(x, "unfold")
-    return keras.Model(latent, _pyramid(x), name=name)
+    return keras.Model(latent, _pyramid(x, stride), name=name)

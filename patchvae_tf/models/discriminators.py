@@ -11,28 +11,19 @@ layers on both together, without ALI's dropout and maxout.
 
 import keras
 
-from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.backbones.blocks import strided_leaky
 
 
 def _leaky(x, name):
     return keras.layers.LeakyReLU(0.2, name=f"{name}_relu")(x)
 
 
-def _strided(x, filters, name, normalized=True):
-    """4×4, stride 2: [batch, h, w, ...] -> [batch, h/2, w/2, filters]; h and w are even."""
-    # For an even side "same" pads one pixel on each side.
-    x = keras.layers.Conv2D(filters, 4, 2, padding="same", use_bias=False, name=name)(x)
-    if normalized:
-        x = BatchNormalization(name=f"{name}_bn")(x)
-    return _leaky(x, name)
-
-
 def _image_path(images):
     """[batch, H, W, 3] in [0, 1] -> [batch, H/8, W/8, 256]."""
     x = keras.layers.Rescaling(2.0, offset=-1.0, dtype="float32", name="to_signed")(images)
-    x = _strided(x, 64, "conv1", normalized=False)  # [batch, H/2, W/2, 64]
-    x = _strided(x, 128, "conv2")  # [batch, H/4, W/4, 128]
-    return _strided(x, 256, "conv3")  # [batch, H/8, W/8, 256]
+    x = strided_leaky(x, 64, "conv1", normalized=False)  # [batch, H/2, W/2, 64]
+    x = strided_leaky(x, 128, "conv2")  # [batch, H/4, W/4, 128]
+    return strided_leaky(x, 256, "conv3")  # [batch, H/8, W/8, 256]
 
 
 def image_discriminator(name="discriminator"):

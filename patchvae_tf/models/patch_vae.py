@@ -20,7 +20,7 @@ from patchvae_tf.layers import (
 from patchvae_tf.models.agreement import PartAgreement
 from patchvae_tf.models.autoencoder import Autoencoder
 from patchvae_tf.models.base import dtype_policy_scope
-from patchvae_tf.models.decoders import patch_decoder
+from patchvae_tf.models.decoders import independent_decoder, patch_decoder
 
 _OCCURRENCE_LAYERS = {"bernoulli": RelaxedBernoulli, "categorical": RelaxedCategorical}
 _OTHER_VIEW_SALT = 21
@@ -31,7 +31,7 @@ class PatchVAE(Autoencoder):
     """Learns parts: where each occurs in an image, and how it looks there.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of 8.
+        image_size: int, side of the square images in pixels; a multiple of the stride.
         num_parts: int, N.
         appearance_dim: int, d_p, numbers that describe a part's look.
         occurrence: "bernoulli" (each part for itself) or "categorical" (one part a location).
@@ -46,21 +46,30 @@ class PatchVAE(Autoencoder):
         temperature_floor: float, the least τ.
         agreement_weight: float, factor of `PartAgreement` between the parts' codes of two views;
             0 for one view, and nothing to agree.
-        weighted_reconstruction, adversarial_weight, seed, **kwargs: as of `Autoencoder`.
+        independent_decoders: bool, a decoder of its own for each part (grouped convolutions), whose
+            images are summed; see `decoders.independent_decoder`.
+        part_reconstruction_weight: float, of `losses.part_squared_error`; needs independent
+            decoders.
+        entropy_across_weight, entropy_within_weight: floats, of `losses.entropy_across_images` and
+            `losses.entropy_within_images`, which training raises.
+        weighted_reconstruction, adversarial_weight, backbone, stride, seed, **kwargs: as of
+            `Autoencoder`.
 
     Call arguments:
-        images: float32 [batch, H, W, 3] in [0, 1]; H and W multiples of 8, any such size.
+        images: float32 [batch, H, W, 3] in [0, 1]; H and W multiples of the stride, any such size.
         training: bool, whether batch normalisation uses the batch's moments.
         seed: int32 [2] to draw samples; None (default) uses probabilities and means.
         temperature: scalar τ of the samples.
 
-    Returns, from a call, a dict of float32 tensors (h = H / 8, w = W / 8):
+    Returns, from a call, a dict of float32 tensors (h = H / stride, w = W / stride):
         reconstruction: [batch, H, W, 3] in [0, 1].
         occurrence: [batch, h, w, num_parts], probabilities q.
         occurrence_logits: [batch, h, w, num_parts], a.
         appearance_mean, appearance_variance: [batch, num_parts, appearance_dim], μ and σ².
         latent: [batch, h, w, num_parts * appearance_dim], ẑ; channel i * appearance_dim + k
             belongs to part i and is 0 where that part does not occur.
+        part_reconstructions: [batch, H, W, num_parts, 3] in [0, 1], what each part makes by itself;
+            only with a `part_reconstruction_weight`.
 
     Raises:
         InputError: an argument out of range.
@@ -92,10 +101,24 @@ class PatchVAE(Autoencoder):
         temperature_interval=1000,
         temperature_floor=0.1,
         agreement_weight=0.0,
+        independent_decoders=False,
+        part_reconstruction_weight=0.0,
+        entropy_across_weight=0.0,
+        entropy_within_weight=0.0,
+        backbone="resnet9",
+        stride=None,
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, weighted_reconstruction, adversarial_weight, seed, **kwargs)
+        super().__init__(
+            image_size,
+            weighted_reconstruction,
+            adversarial_weight,
+            backbone,
+            stride,
+            seed,
+            **kwargs,
+        )
         _check_arguments(num_parts, appearance_dim, occurrence, occurrence_prior)
         self.num_parts = num_parts
         self.appearance_dim = appearance_dim
@@ -109,9 +132,26 @@ class PatchVAE(Autoencoder):
         self.temperature_interval = temperature_interval
         self.temperature_floor = temperature_floor
         self.agreement_weight = agreement_weight
+        self.independent_decoders = independent_decoders
+        self.part_reconstruction_weight = part_reconstruction_weight
+        self.entropy_across_weight = entropy_across_weight
+        self.entropy_within_weight = entropy_within_weight
+        if part_reconstruction_weight and not independent_decoders:
+            raise InputError(
+                "`part_reconstruction_weight` needs `independent_decoders`: one decoder for all "
+                f"parts makes no image of a part. Received: {part_reconstruction_weight}"
+            )
+        for name in ("part_reconstruction", "entropy_across", "entropy_within"):
+            if not getattr(self, f"{name}_weight") >= 0.0:
+                raise InputError(
+                    f"`{name}_weight` must be at least 0. Received: "
+                    f"{getattr(self, f'{name}_weight')}"
+                )
+            if getattr(self, f"{name}_weight"):
+                self._track(name)
 
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.resnet9()
+            self.backbone = backbones.build(self.backbone_name, self.stride)
             self.occurrence_head = keras.layers.Conv2D(num_parts, 3, padding="same")
             self.appearance_mean_head = keras.layers.Conv2D(
                 num_parts * appearance_dim, 3, padding="same"
@@ -119,7 +159,13 @@ class PatchVAE(Autoencoder):
             self.appearance_log_variance_head = keras.layers.Conv2D(
                 num_parts * appearance_dim, 3, padding="same"
             )
-            self.decoder = patch_decoder(num_parts * appearance_dim)
+            if independent_decoders:
+                self.decoder = independent_decoder(num_parts, appearance_dim, self.stride)
+            else:
+                self.decoder = patch_decoder(num_parts * appearance_dim, self.stride)
+        if part_reconstruction_weight:
+            maps = self.decoder.get_layer("part_maps").output
+            self.decoder_with_parts = keras.Model(self.decoder.input, [self.decoder.output, maps])
         self.occurrence_sampling = _OCCURRENCE_LAYERS[occurrence](hard=hard_occurrence)
         self.appearance_pooling = AppearancePooling()
         self.appearance_sampling = GaussianSampling()
@@ -146,7 +192,7 @@ class PatchVAE(Autoencoder):
         return self.codes(self.backbone(images, training=training))
 
     def codes(self, features):
-        """The codes from φ's features, [batch, h, w, 128]."""
+        """The codes from φ's features, [batch, h, w, channels]."""
         logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
         occurrence = self.occurrence_sampling(logits)  # probabilities: no seed
         mean, variance = self.appearance_pooling(  # [batch, num_parts, appearance_dim]
@@ -190,8 +236,15 @@ class PatchVAE(Autoencoder):
                 appearance, codes["appearance_variance"], seed=noise.fold_in(seed, 2)
             )
         latent = self.latent_map(occurrence, appearance)
-        reconstruction = self.decoder(latent, training=training)  # [batch, H, W, 3]
-        return {"reconstruction": reconstruction, **codes, "latent": latent}
+        return {**self._decoded(latent, training), **codes, "latent": latent}
+
+    def _decoded(self, latent, training):
+        """The decoder's part of `call`'s dict."""
+        if not self.part_reconstruction_weight:
+            return {"reconstruction": self.decoder(latent, training=training)}  # [batch, H, W, 3]
+        reconstruction, maps = self.decoder_with_parts(latent, training=training)
+        parts = 0.5 * tf.tanh(tf.cast(maps, tf.float32)) + 0.5  # [batch, H, W, num_parts, 3]
+        return {"reconstruction": reconstruction, "part_reconstructions": parts}
 
     def loss_terms(self, images, step, seed=None, training=False):
         seen, target = self.view(images, seed)
@@ -210,13 +263,16 @@ class PatchVAE(Autoencoder):
         kl_appearance = losses.gaussian_kl(
             outputs["appearance_mean"], outputs["appearance_variance"]
         )
+        extra_loss, extra_terms = self._extra_terms(target, outputs)
         loss = (
             terms["loss"]
             + self.occurrence_weight * kl_occurrence
             + self.appearance_weight * kl_appearance
+            + extra_loss
         )
         terms = {
             **terms,
+            **extra_terms,
             "loss": loss,
             "kl_occurrence": kl_occurrence,  # nats per image, before its weight
             "kl_appearance": kl_appearance,
@@ -253,6 +309,22 @@ class PatchVAE(Autoencoder):
         codes = {name: value[:batch] for name, value in both.items()}
         return codes, self.agreement(told[:batch], told[batch:], training=training)
 
+    def _extra_terms(self, images, outputs):
+        """The options' terms: (their weighted sum, 0.0 without any; dict of them before that)."""
+        occurrence = outputs["occurrence"]
+        loss, terms = 0.0, {}
+        if self.part_reconstruction_weight:
+            error = losses.part_squared_error(images, outputs["part_reconstructions"], occurrence)
+            terms["part_reconstruction"] = error
+            loss += self.part_reconstruction_weight * error
+        if self.entropy_across_weight:
+            terms["entropy_across"] = losses.entropy_across_images(occurrence)
+            loss -= self.entropy_across_weight * terms["entropy_across"]
+        if self.entropy_within_weight:
+            terms["entropy_within"] = losses.entropy_within_images(occurrence)
+            loss -= self.entropy_within_weight * terms["entropy_within"]
+        return loss, terms
+
     def temperature_at(self, step):
         """τ after `step` training steps; a float32 scalar."""
         return schedules.annealed_temperature(
@@ -277,6 +349,10 @@ class PatchVAE(Autoencoder):
             "temperature_interval",
             "temperature_floor",
             "agreement_weight",
+            "independent_decoders",
+            "part_reconstruction_weight",
+            "entropy_across_weight",
+            "entropy_within_weight",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
