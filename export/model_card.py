@@ -31,7 +31,8 @@ def facts(model, signatures, record):
         record: dict as `runs.read_record` returns it, or None for a model without a run.
 
     Returns:
-        dict: `model`, `image_size`, `backbone`, `stride`, `stages` (name, stride), `arguments`, `parameters`, `signatures`, `run`.
+        dict: `model`, `image_size`, `backbone`, `stride`, `stages` (name, stride), `arguments`,
+            `parameters`, `signatures`, `run`.
     """
     arguments = {
         name: value

@@ -1,8 +1,8 @@
 """What an exported model answers: the functions of the SavedModel, and the checks on their input.
 
 Every function takes any batch, also one of 0 rows; every output is float32 with the batch as first
-axis, but for `valid`. (n images, h = H / stride, w = W / stride, c channels of φ, N parts, d_p numbers
-for a part's look; for Resnet-9, whose stages are shown, the stride is 8 and c = 128)
+axis, but for `valid`. (n images, h = H / stride, w = W / stride, c channels of φ, N parts, d_p
+numbers for a part's look; the stages shown are Resnet-9's, whose stride is 8, and c 128)
 
 | signature | input | outputs |
 |---|---|---|
@@ -13,10 +13,10 @@ for a part's look; for Resnet-9, whose stages are shown, the stride is 8 and c =
 | reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
 | decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
 
-Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode` of β-VAE
-and BiGAN keep to the trained size, because one code describes a square of that size. The images of
-`serving_bytes` are whole files, each made square as in training; where one cannot be read, `valid`
-is False and the row is that of a black image.
+Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode`
+of β-VAE and BiGAN keep to the trained size, because one code describes a square of that size. The
+images of `serving_bytes` are whole files, each made square as in training; where one cannot be read,
+`valid` is False and the row is that of a black image.
 """
 
 import keras

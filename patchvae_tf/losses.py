@@ -7,7 +7,6 @@ import math
 
 import tensorflow as tf
 
-
 _SMALLEST_PROBABILITY = 1e-7  # the logarithm's guard, as in the original implementation
 
 
@@ -84,9 +83,9 @@ def part_squared_error(images, part_images, occurrence):
     """How far each part by itself is from the image, where it occurs.
 
     Formula: Σ_i Σ_pixels,channels q[l,i] (x − x̂_i)² / Σ_i Σ_pixels,channels q[l,i], x and x̂_i
-    scaled to [-1, 1]; l is the place of the pixel. No gradient flows through q. Source: the original
-    implementation; distance: q is the probability, not its sample, and each image has its own
-    divisor, so that an image's value does not depend on the batch.
+    scaled to [-1, 1]; l is the place of the pixel. No gradient flows through q. Source: the
+    original implementation; distance: q is the probability, not its sample, and each image has its
+    own divisor, so that an image's value does not depend on the batch.
 
     Args:
         images: [batch, H, W, channels] in [0, 1].

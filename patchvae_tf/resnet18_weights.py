@@ -168,7 +168,7 @@ def assign(backbone, weights):
     """Gives φ the weights that `read` returned.
 
     Args:
-        backbone: a model of `backbones.resnet9`.
+        backbone: a model of `backbones.build`.
         weights: dict: φ's layer -> list of arrays.
     """
     for layer, values in weights.items():

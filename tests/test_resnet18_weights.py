@@ -77,7 +77,7 @@ def tensors():
 def backbone(tensors, tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
     write_safetensors(path, tensors)
-    model = backbones.resnet9()
+    model = backbones.build()
     resnet18_weights.assign(model, resnet18_weights.read(path))
     return model
 

@@ -7,9 +7,10 @@ import dataclasses
 import pathlib
 
 from export import exported
-from patchvae_tf import resnet18_weights
+from patchvae_tf import backbones, resnet18_weights
 from patchvae_tf.config import (
     UnsupervisedConfig,
+    check_image_size,
     check_ranges,
     precision_setting,
     setting,
@@ -21,7 +22,6 @@ from trainers import runs
 SOURCES = ("run_dir", "saved_model", "weights", "untrained")
 
 _MODELS = UnsupervisedConfig.__dataclass_fields__["model"].metadata["choices"]
-_STRIDE = 8  # of φ
 _UNTRAINED_SIZE = 32  # pixels, where no trained φ says another
 
 
@@ -51,11 +51,20 @@ class TransferConfig:
         "Backbone (give one)",
         "first weights by the seed: from scratch with --freeze=none, random features with conv1-5",
     )
-    freeze: str = setting(
-        "conv1-5",
+    backbone: str | None = setting(
+        None,
         "Backbone",
-        "the stages that stay as they are; the rest is fine-tuned",
-        choices=("conv1", "conv1-3", "conv1-5", "none"),
+        "which network is untrained (default: resnet9; a run has its own)",
+        choices=backbones.NAMES,
+    )
+    stride: int | None = setting(
+        None, "Backbone", "of the backbone, where it is cut (default: its own; a run has its own)"
+    )
+    freeze: str | None = setting(
+        None,
+        "Backbone",
+        "the stages that stay as they are, of resnet9 conv1, conv1-3 or conv1-5; none: all of it "
+        "is fine-tuned (default: all of it stays)",
     )
     model: str | None = setting(
         None,
@@ -66,7 +75,8 @@ class TransferConfig:
     image_size: int | None = setting(
         None,
         "Backbone",
-        "side of the square images in pixels, a multiple of 8 (default: the trained one, or 32)",
+        "side of the square images in pixels, a multiple of the stride (default: the trained one, "
+        "or 32)",
         minimum=8,
     )
 
@@ -134,19 +144,25 @@ class TransferConfig:
             )
         if not self.dataset:
             raise InputError("--dataset is missing. --help shows how it is used.")
-        if self.saved_model and self.freeze != "conv1-5":
+        if self.freeze not in (None, "none") and self.freeze not in backbones.STAGE_NAMES:
+            raise InputError(
+                f"--freeze must be a stage of the backbone or none. Received: {self.freeze}. "
+                "Use e.g. conv1-3."
+            )
+        if self.saved_model and self.freeze not in (None, "conv1-5"):
             raise InputError(
                 "--saved_model gives frozen features: --freeze must be conv1-5. Received: "
                 f"{self.freeze}. Use the run that it was exported from (--run_dir) to fine-tune."
             )
         if self.model and not self.run_dir:
             raise InputError("--model says what --run_dir must hold: leave it out, or give a run.")
-        if self.image_size is not None and self.image_size % _STRIDE:
-            below = self.image_size // _STRIDE * _STRIDE
+        if not self.untrained and (self.backbone or self.stride):
             raise InputError(
-                f"--image_size must be a multiple of the backbone's stride, {_STRIDE}. "
-                f"Received: {self.image_size}. Use e.g. {below} or {below + _STRIDE}."
+                f"--backbone and --stride are for --untrained: --{self.source} has its own. Leave "
+                "them out."
             )
+        if self.source in ("untrained", "weights"):
+            check_image_size(self.image_size, self.backbone or "resnet9", self.stride)
 
     @property
     def source(self):
@@ -165,14 +181,22 @@ def resolved(config):
         InputError: φ is not there, or not the one that was asked for.
     """
     config = with_dataset_defaults(config)
-    size = {"run_dir": _of_run, "saved_model": _of_export, "weights": _of_weights}.get(
-        config.source, _of_nothing
-    )(config)
-    return dataclasses.replace(config, image_size=size)
+    sources = {"run_dir": _of_run, "saved_model": _of_export, "weights": _of_weights}
+    config = dataclasses.replace(config, **sources.get(config.source, _of_nothing)(config))
+    if config.source == "saved_model":
+        return dataclasses.replace(config, freeze="conv1-5")
+    stages = [stage.name for stage in backbones.stages(config.backbone, config.stride)]
+    freeze = stages[-1] if config.freeze is None else config.freeze
+    if freeze not in ("none", *stages):
+        raise InputError(
+            f"--freeze of {config.backbone} with a stride of {config.stride} must be one of "
+            f"{', '.join(stages)}, none. Received: {freeze}"
+        )
+    return dataclasses.replace(config, freeze=freeze)
 
 
 def _of_run(config):
-    """The image size of a finished run."""
+    """What a finished run says of φ: image size, backbone and stride."""
     run_dir = runs.finished(config.run_dir)
     record = runs.read_record(run_dir)
     trained = record and record["settings"].get("model")
@@ -192,18 +216,28 @@ def _of_run(config):
             f"--run_dir {run_dir} trained with --image_size={size}, asked for was "
             f"{config.image_size}. Leave --image_size out, or give another run."
         )
-    return size
+    backbone, stride = (record["settings"].get(name) for name in ("backbone", "stride"))
+    return _phi(size, backbone, stride)
+
+
+def _phi(image_size, backbone, stride):
+    backbone = backbone or "resnet9"  # also of runs from before there was a choice
+    stride = backbones.checked_stride(backbone, stride)
+    return {"image_size": image_size, "backbone": backbone, "stride": stride}
 
 
 def _of_export(config):
-    """The image size of an exported version, or the one asked for, which φ takes as well."""
+    """The image size of an exported version, or the one asked for, which φ takes as well.
+
+    The version says the rest.
+    """
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     exported.check_facts(facts, ["feature_map"], version)
     size = config.image_size or facts.get("image_size")
     if size is None:
         raise InputError(f"{version} does not say its image size: give --image_size.")
-    return size
+    return {"image_size": size}
 
 
 def _of_weights(config):
@@ -212,4 +246,4 @@ def _of_weights(config):
 
 
 def _of_nothing(config):
-    return config.image_size or _UNTRAINED_SIZE
+    return _phi(config.image_size or _UNTRAINED_SIZE, config.backbone, config.stride)

@@ -110,6 +110,8 @@ def prepare(config, data, dtype_policy, strategy):
             data.num_classes,
             config.image_size,
             freeze=config.freeze,
+            backbone=config.backbone,
+            stride=config.stride,
             weight_decay=config.weight_decay,
             seed=config.seed,
             dtype=dtype_policy,
@@ -121,7 +123,7 @@ def prepare(config, data, dtype_policy, strategy):
     checksum = 0
     for weight in classifier.backbone.get_weights():
         checksum = zlib.crc32(weight, checksum)
-    feature_map = _feature_map(classifier) if config.freeze == "conv1-5" else None
+    feature_map = _feature_map(classifier) if config.freeze == classifier.stages[-1].name else None
     return Setup(config, dtype_policy, classifier, feature_map, checksum)
 
 

@@ -76,6 +76,7 @@ _ARCHITECTURES = {
 
 NAMES = tuple(_ARCHITECTURES)
 STRIDES = (4, 8, 16, 32)
+STAGE_NAMES = frozenset(stage.name for known in _ARCHITECTURES.values() for stage in known.stages)
 
 
 def strides(name):

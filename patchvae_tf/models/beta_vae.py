@@ -20,8 +20,8 @@ class BetaVAE(Autoencoder):
     """A variational autoencoder with one global Gaussian code.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike PatchVAE's,
-            the parameters depend on it.
+        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike
+            PatchVAE's, the parameters depend on it.
         latent_dim: int, width of the code.
         kl_weight: float, β.
         weighted_reconstruction, adversarial_weight, backbone, stride, seed, **kwargs: as of

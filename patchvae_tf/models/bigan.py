@@ -21,8 +21,8 @@ class BiGAN(UnsupervisedModel):
     """A generative adversarial network with an encoder.
 
     Args:
-        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike PatchVAE's,
-            the parameters depend on it.
+        image_size: int, side of the square images in pixels; a multiple of the stride. Unlike
+            PatchVAE's, the parameters depend on it.
         latent_dim: int, width of the code, of which N(0, I) is the prior.
         backbone, stride, seed, **kwargs: as of `UnsupervisedModel`.
 

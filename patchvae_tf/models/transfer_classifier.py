@@ -115,8 +115,10 @@ class TransferClassifier(FeatureClassifier):
 
     Args:
         num_classes: int, at least 2.
-        image_size: int, side of the square images in pixels; a multiple of 8.
-        freeze: "none", or the stage of `backbones.STAGES` up to which φ is frozen.
+        image_size: int, side of the square images in pixels; a multiple of the stride.
+        freeze: "none", or the name of the stage of `backbones.stages` up to which φ is frozen.
+        backbone: str, one of `backbones.NAMES`.
+        stride: int, of the backbone, one of `backbones.strides`; None for its default.
         weight_decay, seed, **kwargs: as of `FeatureClassifier`.
 
     Call arguments and result: as of `FeatureClassifier`; the inputs are images, float32
@@ -127,26 +129,38 @@ class TransferClassifier(FeatureClassifier):
     """
 
     def __init__(
-        self, num_classes, image_size=32, freeze="none", weight_decay=1e-4, seed=0, **kwargs
+        self,
+        num_classes,
+        image_size=32,
+        freeze="none",
+        weight_decay=1e-4,
+        backbone="resnet9",
+        stride=None,
+        seed=0,
+        **kwargs,
     ):
-        if freeze not in ("none", *backbones.STAGES):
+        stride = backbones.checked_stride(backbone, stride)
+        stages = {stage.name: stage for stage in backbones.stages(backbone, stride)}
+        if freeze not in ("none", *stages):
             raise InputError(
-                f"`freeze` must be one of none, {', '.join(backbones.STAGES)}. Received: {freeze}"
+                f"`freeze` must be one of none, {', '.join(stages)}. Received: {freeze}"
             )
-        stride = backbones.STRIDE
         if image_size < stride or image_size % stride:
             raise InputError(
                 f"`image_size` must be a positive multiple of {stride}. Received: {image_size}"
             )
-        shape = (image_size // stride, image_size // stride, backbones.CHANNELS)
+        *_, last = stages.values()
+        shape = (image_size // stride, image_size // stride, last.channels)
         super().__init__(num_classes, shape, weight_decay, seed, **kwargs)
         self.image_size = image_size
         self.freeze = freeze
+        self.backbone_name = backbone
+        self.stride = stride
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.resnet9()
+            self.backbone = backbones.build(backbone, stride)
         frozen = ()
         if freeze != "none":
-            end = self.backbone.get_layer(backbones.STAGES[freeze])
+            end = self.backbone.get_layer(stages[freeze].layer)
             frozen = keras.Model(self.backbone.input, end.output).layers  # all that it depends on
         for layer in self.backbone.layers:
             layer.trainable = layer not in frozen
@@ -154,8 +168,13 @@ class TransferClassifier(FeatureClassifier):
                 layer.gamma.trainable = layer.beta.trainable = False
 
     def feature_map(self, inputs, training=False):
-        """φ's maps of images, [batch, image_size / 8, image_size / 8, 128]."""
+        """φ's maps of images, [batch, image_size / stride, image_size / stride, c]."""
         return self.backbone(inputs, training=training)
+
+    @property
+    def stages(self):
+        """The `backbones.Stage`s of φ, in order."""
+        return backbones.stages(self.backbone_name, self.stride)
 
     @property
     def parameter_count(self):
@@ -172,7 +191,9 @@ class TransferClassifier(FeatureClassifier):
     def get_config(self):
         config = super().get_config()
         del config["feature_shape"]
-        return {**config, "image_size": self.image_size, "freeze": self.freeze}
+        names = ("image_size", "freeze", "stride")
+        own = {name: getattr(self, name) for name in names}
+        return {**config, "backbone": self.backbone_name, **own}
 
 
 def _ranks(logits, labels):

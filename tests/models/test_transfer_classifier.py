@@ -4,14 +4,15 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import InputError, TransferClassifier, noise
-from patchvae_tf.backbones import STAGES
+from patchvae_tf import InputError, TransferClassifier, backbones, noise
 from patchvae_tf.layers import BatchNormalization
 from patchvae_tf.models import FeatureClassifier
 from tests.testing_utils import random_images
 
 # Table 5's sums; of them the classifier's own two layers.
 COUNTS = [(32, 100, 1_783_460), (64, 67, 4_912_259), (64, 205, 4_983_053)]
+
+STAGES = {stage.name: stage.layer for stage in backbones.stages("resnet9")}
 
 
 def _classifier(freeze="none", learning_rate=0.05, weight_decay=1e-4, **kwargs):

@@ -77,7 +77,7 @@ def test_of_many_images_some_of_every_class_are_drawn():
 
 
 def test_features_are_pooled_in_float32_whatever_the_policy():
-    backbone = backbones.resnet9()
+    backbone = backbones.build()
     images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
     features = evaluation.pooled_features(backbone, images)
     expected = tf.function(backbone)(tf.image.convert_image_dtype(images[250:], tf.float32))
@@ -125,13 +125,14 @@ def test_occurrence_maps_are_the_models():
 
 
 def test_stage_features_are_phis_maps():
-    backbone = backbones.resnet9()
+    backbone = backbones.build()
+    stage = backbones.stages("resnet9")[1]
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")
     maps = tf.keras.Model(backbone.input, backbone.get_layer("conv3_out").output)
     expected = maps(tf.image.convert_image_dtype(images, tf.float32)).numpy()  # [5, 4, 4, 64]
-    flattened = evaluation.stage_features(backbone, images, "conv1-3", pooled=False)
+    flattened = evaluation.stage_features(backbone, images, stage, pooled=False)
     np.testing.assert_allclose(flattened, expected.reshape(5, -1), rtol=1e-5, atol=1e-5)
-    pooled = evaluation.stage_features(backbone, images, "conv1-3", pooled=True)
+    pooled = evaluation.stage_features(backbone, images, stage, pooled=True)
     np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
 
 

@@ -127,7 +127,8 @@ def test_leaves_model_and_record(finished, pretrained):
 
 
 def _stage(backbone, stage):
-    return backbone.get_layer(backbones.STAGES[stage]).output
+    layers = {known.name: known.layer for known in backbones.stages("resnet9")}
+    return backbone.get_layer(layers[stage]).output
 
 
 def test_a_finished_one_says_so_and_other_settings_are_refused(finished, images):
