@@ -15,8 +15,8 @@ numbers for a part's look; the stages shown are Resnet-9's, whose stride is 8, a
 
 Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode`
 of β-VAE and BiGAN keep to the trained size, because one code describes a square of that size. The
-images of `serving_bytes` are whole files, each made square as in training; where one cannot be read,
-`valid` is False and the row is that of a black image.
+images of `serving_bytes` are whole files, each made square as in training; where one cannot be
+read, `valid` is False and the row is that of a black image.
 """
 
 import keras

@@ -30,7 +30,12 @@ class ProbeConfig:
     data_dir: str | None = setting(
         None, "Probe", "folder of prepared TFDS data sets (default: the run's)"
     )
-    split: str = setting("test", "Probe", "the part to score on; the classifiers learn from train")
+    split: str | None = setting(
+        None,
+        "Probe",
+        "the part to score on; the classifiers learn from train (default: test, or what takes its "
+        "place)",
+    )
     training_images: int = setting(
         10_000, "Probe", "the most images of train to learn from", minimum=1
     )
@@ -60,6 +65,7 @@ def main(stop_request):
     from trainers import evaluation
 
     model = patchvae_tf.load_model(run_dir)
+    scored_on = config.split or datasets.test_split(dataset)
     training, test = (
         datasets.load(
             dataset,
@@ -69,7 +75,7 @@ def main(stop_request):
             seed=settings.get("seed", 0),
             progress=True,
         )
-        for split in ("train", config.split)
+        for split in ("train", scored_on)
     )
     if not evaluation.can_classify(training, test):
         raise InputError(
@@ -80,15 +86,13 @@ def main(stop_request):
     images = min(len(training), config.training_images)
     result = {
         "dataset": dataset,
-        "split": config.split,
+        "split": scored_on,
         "training_images": images,
         "test_images": len(test),
         "rows": rows,
     }
     runs.write_json(run_dir / "probe.json", result)
-    print(
-        f"top-1 on {len(test):,} images ({config.split}), learned from {images:,}\n\n{table(rows)}"
-    )
+    print(f"top-1 on {len(test):,} images ({scored_on}), learned from {images:,}\n\n{table(rows)}")
 
 
 def measure(model, training, test, training_images, seed):

@@ -114,7 +114,7 @@ def load_images(config):
     """
     everything = datasets.load(
         config.dataset,
-        "train",
+        datasets.unsupervised_split(config.dataset),
         image_size=config.image_size,
         data_dir=config.data_dir,
         seed=config.seed,

@@ -133,7 +133,9 @@ def load(config):
         InputError: the data is not there or cannot be read, labels are missing or beyond the
             head's, or there is less than what was asked for.
     """
-    everything, test = (_labelled(config, split) for split in ("train", "test"))
+    everything, test = (
+        _labelled(config, split) for split in ("train", datasets.test_split(config.dataset))
+    )
     names = everything.class_names
     num_classes = config.num_classes
     if num_classes is None:

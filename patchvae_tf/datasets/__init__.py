@@ -5,6 +5,7 @@ from patchvae_tf.datasets.loading import kept, load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+from patchvae_tf.datasets.splits import test_split, unsupervised_split
 from patchvae_tf.datasets.subsets import balanced_subset
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "split_validation",
     "steps_per_epoch",
     "stream",
+    "test_split",
     "training_batches",
+    "unsupervised_split",
 ]

@@ -5,16 +5,17 @@ import tensorflow_datasets as tfds
 from patchvae_tf.datasets import scene_lists
 from patchvae_tf.errors import InputError
 
-CLASS_NAMES = tuple(
-    "airport_inside artstudio auditorium bakery bar bathroom bedroom bookstore bowling buffet "
-    "casino children_room church_inside classroom cloister closet clothingstore computerroom "
-    "concert_hall corridor deli dentaloffice dining_room elevator fastfood_restaurant florist "
-    "gameroom garage greenhouse grocerystore gym hairsalon hospitalroom inside_bus inside_subway "
-    "jewelleryshop kindergarden kitchen laboratorywet laundromat library livingroom lobby "
-    "locker_room mall meeting_room movietheater museum nursery office operating_room pantry "
-    "poolinside prisoncell restaurant restaurant_kitchen shoeshop stairscase studiomusic subway "
-    "toystore trainstation tv_studio videostore waitingroom warehouse winecellar".split()
-)
+_CLASS_NAMES = """
+airport_inside artstudio auditorium bakery bar bathroom bedroom bookstore bowling buffet casino
+children_room church_inside classroom cloister closet clothingstore computerroom concert_hall
+corridor deli dentaloffice dining_room elevator fastfood_restaurant florist gameroom garage
+greenhouse grocerystore gym hairsalon hospitalroom inside_bus inside_subway jewelleryshop
+kindergarden kitchen laboratorywet laundromat library livingroom lobby locker_room mall
+meeting_room movietheater museum nursery office operating_room pantry poolinside prisoncell
+restaurant restaurant_kitchen shoeshop stairscase studiomusic subway toystore trainstation
+tv_studio videostore waitingroom warehouse winecellar
+"""
+CLASS_NAMES = tuple(_CLASS_NAMES.split())
 
 _LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 _LAYOUT = (
@@ -39,7 +40,8 @@ class Indoor67(tfds.core.GeneratorBasedBuilder):
     )
 
     def _info(self):
-        return self.dataset_info_from_configs(
+        return tfds.core.DatasetInfo(
+            builder=self,
             description="15,620 photographs of 67 classes of indoor scenes, of various sizes.",
             features=tfds.features.FeaturesDict(
                 {

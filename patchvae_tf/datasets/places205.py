@@ -29,7 +29,8 @@ class Places205(tfds.core.GeneratorBasedBuilder):
     )
 
     def _info(self):
-        return self.dataset_info_from_configs(
+        return tfds.core.DatasetInfo(
+            builder=self,
             description="Photographs of 205 classes of places, 256 pixels a side.",
             features=tfds.features.FeaturesDict(
                 {
@@ -85,7 +86,8 @@ def _read_list(path):
 _CITATION = """\
 @inproceedings{zhou2014learning,
   title={Learning deep features for scene recognition using places database},
-  author={Zhou, Bolei and Lapedriza, Agata and Xiao, Jianxiong and Torralba, Antonio and Oliva, Aude},
+  author={Zhou, Bolei and Lapedriza, Agata and Xiao, Jianxiong and Torralba, Antonio and
+          Oliva, Aude},
   booktitle={Advances in Neural Information Processing Systems},
   year={2014}
 }"""

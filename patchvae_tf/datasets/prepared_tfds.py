@@ -10,6 +10,8 @@ import numpy as np
 from patchvae_tf.datasets import decoding
 from patchvae_tf.errors import InputError
 
+_OURS = ("indoor67", "places205")  # modules beside this one
+
 # TFDS is imported inside the functions: the other sources need not wait for it.
 
 
@@ -105,15 +107,21 @@ def _first_feature(features, preferred, kind):
 def _not_found_message(dataset, data_dir):
     name, folder = _bare_name(dataset), _data_dir(data_dir)
     prepared = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    if name in _registered_names() or name in prepared:
+    if name in _OURS or name in _registered_names() or name in prepared:
+        how = f"run `tfds build {dataset} --data_dir={folder}` on a machine with a network"
+        if name in _OURS:
+            how = (
+                f"run `python -m trainers.prepare --dataset={name} --manual_dir=FOLDER "
+                f"--data_dir={folder}`"
+            )
         below = folder / name
         found = sorted(path.name for path in below.iterdir()) if below.is_dir() else []
         there = f" (which has {', '.join(found)} of it)" if found else ""
         return (
-            f"{dataset!r} is not prepared in {str(folder)!r}{there}: run `tfds build {dataset} "
-            f"--data_dir={folder}` on a machine with a network, or pass the data_dir that holds it."
+            f"{dataset!r} is not prepared in {str(folder)!r}{there}: {how}, or pass the data_dir "
+            "that holds it."
         )
-    near = difflib.get_close_matches(name, {"parts", *prepared, *_registered_names()}, n=3)
+    near = difflib.get_close_matches(name, {"parts", *_OURS, *prepared, *_registered_names()}, n=3)
     offer = f"did you mean {' or '.join(near)}?" if near else "give `parts`, a path or a TFDS name."
     return (
         f"{dataset!r} is neither a path nor a data set known to TFDS or in {str(folder)!r}: {offer}"

@@ -1,0 +1,87 @@
+"""Prepares Indoor67 or Places205, once, from the files that their authors give out."""
+
+import dataclasses
+import pathlib
+
+from patchvae_tf.config import check_ranges, setting
+from patchvae_tf.errors import InputError
+from trainers import console
+from trainers import flags as config_flags
+
+USAGE = """\
+Prepares a data set of scenes, once, from its own files. Nothing is downloaded.
+
+  python -m trainers.prepare --dataset=indoor67 --manual_dir=FOLDER
+  python -m trainers.prepare --dataset=places205 --manual_dir=FOLDER --data_dir=TFDS_FOLDER
+
+Without --manual_dir it says where to get the files, and how they must lie. Then:
+python -m trainers.unsupervised --dataset=indoor67 --image_size=64
+"""
+
+_BUILDERS = {"indoor67": "Indoor67", "places205": "Places205"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareConfig:
+    """Settings of `python -m trainers.prepare`."""
+
+    dataset: str | None = setting(None, "Data", "which one; needed", choices=tuple(_BUILDERS))
+    manual_dir: str | None = setting(None, "Data", "folder that holds the files; needed")
+    data_dir: str | None = setting(
+        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
+    )
+
+    def __post_init__(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        check_ranges(self)
+        if not self.dataset:
+            raise InputError(f"--dataset is missing. Give one of {', '.join(_BUILDERS)}.")
+
+
+def main(stop_request):
+    """Reads the flags, then prepares."""
+    del stop_request  # an unfinished data set stays under another name
+    config = config_flags.read(PrepareConfig)
+    console.import_tensorflow()
+    prepare(config)
+
+
+def prepare(config):
+    """Reads the files and writes the TFDS data set, under its name when it is whole.
+
+    Args:
+        config: PrepareConfig.
+
+    Raises:
+        InputError: a file is missing, an image that a list names is absent, or the layout is
+            another than the data set's.
+    """
+    import importlib
+
+    import tensorflow_datasets as tfds
+
+    module = importlib.import_module(f"patchvae_tf.datasets.{config.dataset}")
+    builder_class = getattr(module, _BUILDERS[config.dataset])
+    folder = config.manual_dir and pathlib.Path(config.manual_dir).expanduser()
+    if not folder or not folder.is_dir():
+        received = f"{folder} is no folder" if folder else "--manual_dir is missing"
+        raise InputError(f"{received}. {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    data_dir = config.data_dir and str(pathlib.Path(config.data_dir).expanduser())
+    builder = builder_class(data_dir=data_dir)
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
+    )
+    counts = ", ".join(
+        f"{name} {split.num_examples:,}" for name, split in builder.info.splits.items()
+    )
+    print(f"{config.dataset} is prepared in {builder.data_dir}: {counts}")
+
+
+def run():
+    """The command."""
+    config_flags.define(PrepareConfig)
+    console.run(main, config_flags.parser(USAGE, PrepareConfig, {}))
+
+
+if __name__ == "__main__":
+    run()
