@@ -1,5 +1,7 @@
 """The backbones against the papers' sizes, counted by hand, and what can be done with any."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ def _by_hand(name, stride):
         convolutions = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
         return sum(k * k * i * o + o for k, i, o in convolutions[: {4: 1, 8: 2}.get(stride, 5)])
     widths = [3, *(64 * 2**level for level in range(levels + 1))]
-    return sum(16 * i * o + 2 * o for i, o in zip(widths, widths[1:], strict=False))
+    return sum(16 * i * o + 2 * o for i, o in itertools.pairwise(widths))
 
 
 CUTS = [(name, stride) for name in backbones.NAMES for stride in backbones.strides(name)]
@@ -69,24 +71,6 @@ def test_whole_networks_have_the_published_numbers():
 def test_every_stride_is_there_but_resnet9_s_deeper_ones():
     assert backbones.strides("resnet9") == (4, 8)
     assert all(backbones.strides(name) == (4, 8, 16, 32) for name in backbones.NAMES[1:])
-
-
-@pytest.mark.parametrize(("name", "stride"), [("resnet50", 8), ("alexnet", 16), ("pyramid", 8)])
-def test_a_pixel_moves_its_own_place(name, stride):
-    # Padding is symmetric: what a centred spot changes lies around the middle of the map.
-    keras.utils.set_random_seed(0)
-    backbone = backbones.build(name, stride)
-    images = np.full((2, 128, 128, 3), 0.5, "float32")
-    middle = slice(64 - stride // 2, 64 + stride // 2)
-    images[1, middle, middle] = 1.0
-    maps = backbone(images).numpy()
-    change = np.abs(maps[1] - maps[0]).sum(axis=-1)
-    rows = np.arange(len(change))
-    assert change.sum() > 0.0
-    for axis in (0, 1):
-        weights = change.sum(axis=axis)
-        centre = (weights * (rows + 0.5)).sum() / weights.sum() * stride
-        assert abs(centre - 64) < stride / 2
 
 
 def test_alexnet_s_convolution_by_hand():
@@ -135,7 +119,10 @@ def test_the_decoder_doubles_as_often_as_the_stride_asks(stride, first):
 
 
 @pytest.mark.parametrize("model_class", [PatchVAE, BetaVAE, BiGAN])
-@pytest.mark.parametrize(("name", "stride"), [("pyramid", 16), ("alexnet", None)])
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    [("pyramid", 4), pytest.param("alexnet", None, marks=pytest.mark.slow)],
+)
 def test_every_model_learns_on_any_backbone_and_is_read_back(model_class, name, stride, tmp_path):
     model = model_class(image_size=32, backbone=name, stride=stride)
     assert model.stride == (stride or 32)
