@@ -34,10 +34,20 @@ def define(config_class):
             definer(field.name, field.default, field.metadata["description"])
 
 
-def read(config_class):
-    """Returns the dataclass with the values of the parsed flags."""
-    names = [field.name for field in dataclasses.fields(config_class)]
-    return config_class(**{name: flags.FLAGS[name].value for name in names})
+def read(config_class, otherwise=None):
+    """Returns the dataclass with the values of the parsed flags.
+
+    Args:
+        config_class: dataclass given to `define`.
+        otherwise: dict name -> value in place of the default, for flags that were not given.
+    """
+    chosen = {
+        field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)
+    }
+    instead = {
+        name: value for name, value in (otherwise or {}).items() if not flags.FLAGS[name].present
+    }
+    return config_class(**{**chosen, **instead})
 
 
 def parser(usage, config_class, extra):

@@ -4,6 +4,7 @@ import pathlib
 
 from absl import flags
 
+from patchvae_tf import presets
 from patchvae_tf.config import UnsupervisedConfig
 from trainers import console, runs
 from trainers import flags as config_flags
@@ -13,7 +14,7 @@ Learns image features without labels, from images alone.
 
   python -m trainers.unsupervised                          on generated images, minutes
   python -m trainers.unsupervised --dataset=FOLDER --image_size=64
-  python -m trainers.unsupervised --dataset=cifar100 --data_dir=TFDS_FOLDER
+  python -m trainers.unsupervised --preset=cifar100 --data_dir=TFDS_FOLDER
 
 Stop with Ctrl-C at any time: the same command goes on where it stopped.
 Look at a run: tensorboard --logdir=RUN_DIR, and RUN_DIR/pictures.
@@ -22,7 +23,8 @@ Look at a run: tensorboard --logdir=RUN_DIR, and RUN_DIR/pictures.
 
 def main(stop_request):
     """Reads the flags, then trains."""
-    config = config_flags.read(UnsupervisedConfig).resolved()
+    preset = presets.values(flags.FLAGS.preset)
+    config = config_flags.read(UnsupervisedConfig, preset).resolved()
     default_dir = runs.default_dir(config, config.image_size, config.model)
     run_dir = pathlib.Path(flags.FLAGS.run_dir or default_dir)
     train(
@@ -133,6 +135,12 @@ def _summary(result):
 def run():
     """The command."""
     config_flags.define(UnsupervisedConfig)
+    flags.DEFINE_enum(
+        "preset",
+        None,
+        presets.NAMES,
+        "a data set of the paper's with its settings, where no flag of their own says another",
+    )
     flags.DEFINE_string(
         "run_dir", None, "folder of the run (default: runs/, a name made from the settings)"
     )
@@ -144,7 +152,9 @@ def run():
     )
     flags.DEFINE_bool("export", True, "write a SavedModel to RUN_DIR/export at the end")
     parser = config_flags.parser(
-        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes", "export"]}
+        USAGE,
+        UnsupervisedConfig,
+        {"Preset": ["preset"], "Run": ["run_dir", "checkpoint_minutes", "export"]},
     )
     console.run(main, parser)
 
