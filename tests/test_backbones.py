@@ -1,6 +1,8 @@
 """The backbones against the papers' sizes, counted by hand, and what can be done with any."""
 
 import itertools
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -11,6 +13,8 @@ from patchvae_tf import BetaVAE, BiGAN, InputError, PatchVAE, TransferClassifier
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.layers import BatchNormalization
 from tests.testing_utils import random_images
+
+BUILD = (pathlib.Path(__file__).parents[1] / "BUILD.md").read_text()
 
 
 def _count(model):
@@ -66,6 +70,21 @@ def test_whole_networks_have_the_published_numbers():
     assert _by_hand("resnet50", 32) == 25_557_032 - 2048 * 1000 - 1000
     assert _by_hand("alexnet", 32) == 2_469_696
     assert _by_hand("resnet9", 8) == 683_072  # Table 5
+
+
+def test_the_table_in_build_is_counted_right():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]*) \|(.*) \|$", BUILD, re.MULTILINE)
+    assert [(name, int(stride)) for name, stride, *_ in rows] == CUTS
+    for name, text, channels, counts in rows:
+        stride, channels = int(text), int(channels.replace(",", ""))
+        assert channels == backbones.stages(name, stride)[-1].channels
+        phi = _by_hand(name, stride)
+        heads = (9 * channels + 1) * (16 + 96 + 96)
+        widths = [64 * 2**level for level in reversed(range(stride.bit_length() - 1))]
+        decoder = 96 * widths[0] + 2 * sum(widths) + 16 * 64 * 3
+        decoder += sum(16 * i * o for i, o in itertools.pairwise(widths))
+        shown = [int(count.replace(",", "")) for count in counts.split(" | ")]
+        assert shown == [phi, phi + heads, decoder]
 
 
 def test_every_stride_is_there_but_resnet9_s_deeper_ones():

@@ -213,3 +213,39 @@ def test_a_bfloat16_model_is_exported_in_float32(tmp_path):
         batch = plain(images)["latent"] if name == "decode" else tf.constant(images)
         assert_same(loaded.signatures[name](batch), outputs, **CLOSE)
     assert model.backbone.get_layer("conv1_conv").compute_dtype == "bfloat16"  # left as it was
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backbone": "alexnet", "stride": 16},
+        {"backbone": "pyramid", "stride": 4, "independent_decoders": True},
+    ],
+)
+def test_another_backbone_is_exported_with_its_own_stages(options, tmp_path):
+    model = patch_vae(**options)
+    version = saved_model.export_model(model, tmp_path)
+    loaded = tf.saved_model.load(version)
+    stride, channels = model.stride, model.stages[-1].channels
+    images = random_images(2, 32)
+    outputs, features = in_graph(model)(images), in_graph(model.backbone)(images)
+    answer = default_answer(loaded, images)
+    assert answer["feature_map"].shape == (2, 32 // stride, 32 // stride, channels)
+    expected = {"features": tf.reduce_mean(features, axis=[1, 2]), "feature_map": features}
+    expected |= {"occurrence": outputs["occurrence"], "appearance": outputs["appearance_mean"]}
+    assert_same(answer, expected, **CLOSE)
+    answer = loaded.signatures["decode"](outputs["latent"])["images"]
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    stages = loaded.signatures["stages"](tf.constant(images))
+    assert {name: value.shape[1:] for name, value in stages.items()} == {
+        stage.name.replace("-", "_"): (32 // stage.stride, 32 // stage.stride, stage.channels)
+        for stage in model.stages
+    }
+    last = stages[model.stages[-1].name.replace("-", "_")]
+    np.testing.assert_allclose(last, features, **CLOSE)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"multiples of {stride}: resize"):
+        loaded(tf.zeros([1, stride + 2, stride, 3]))
+    card = (version / "MODEL_CARD.md").read_text()
+    assert f"height and width multiples of {stride}." in card
+    assert all(f"`{stage.name.replace('-', '_')}`" in card for stage in model.stages)
+    assert f"one for {stride} × {stride} pixels" in card
