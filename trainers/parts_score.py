@@ -19,6 +19,7 @@ they are dealt to other images. The result is printed and written to RUN/parts_s
 """
 
 
+_MAP_STRIDE = 8  # pixels per place of `ImageSet.part_maps`
 _DEALING_SALT = 104
 
 
@@ -53,6 +54,11 @@ def main(stop_request):
     import patchvae_tf
 
     model = patchvae_tf.load_model(run_dir)
+    if model.stride != _MAP_STRIDE:
+        raise InputError(
+            f"{run_dir} has a stride of {model.stride}; the maps of the true parts have "
+            f"{_MAP_STRIDE}. Give a run with --stride={_MAP_STRIDE}."
+        )
     result = score(model, config.split, seed)
     runs.write_json(run_dir / "parts_score.json", result)
     print(table(result))

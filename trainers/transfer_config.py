@@ -156,11 +156,6 @@ class TransferConfig:
             )
         if self.model and not self.run_dir:
             raise InputError("--model says what --run_dir must hold: leave it out, or give a run.")
-        if not self.untrained and (self.backbone or self.stride):
-            raise InputError(
-                f"--backbone and --stride are for --untrained: --{self.source} has its own. Leave "
-                "them out."
-            )
         if self.source in ("untrained", "weights"):
             check_image_size(self.image_size, self.backbone or "resnet9", self.stride)
 
@@ -217,7 +212,14 @@ def _of_run(config):
             f"{config.image_size}. Leave --image_size out, or give another run."
         )
     backbone, stride = (record["settings"].get(name) for name in ("backbone", "stride"))
-    return _phi(size, backbone, stride)
+    phi = _phi(size, backbone, stride)
+    for name in ("backbone", "stride"):
+        if getattr(config, name) not in (None, phi[name]):
+            raise InputError(
+                f"--run_dir {run_dir} trained with --{name}={phi[name]}, asked for was "
+                f"{getattr(config, name)}. Leave --{name} out, or give another run."
+            )
+    return phi
 
 
 def _phi(image_size, backbone, stride):
@@ -231,6 +233,10 @@ def _of_export(config):
 
     The version says the rest.
     """
+    if config.backbone or config.stride:
+        raise InputError(
+            "--saved_model has a backbone of its own: leave out --backbone and --stride."
+        )
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     exported.check_facts(facts, ["feature_map"], version)
@@ -241,6 +247,10 @@ def _of_export(config):
 
 
 def _of_weights(config):
+    if config.backbone not in (None, "resnet9") or config.stride not in (None, 8):
+        raise InputError(
+            "--weights fits resnet9 with a stride of 8: leave --backbone and --stride out."
+        )
     resnet18_weights.read(pathlib.Path(config.weights))
     return _of_nothing(config)
 
