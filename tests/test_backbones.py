@@ -103,6 +103,14 @@ def test_alexnet_s_convolution_by_hand():
     assert not any(isinstance(layer, BatchNormalization) for layer in backbone.layers)
 
 
+def test_alexnet_s_first_weights_keep_the_scale():
+    keras.utils.set_random_seed(0)
+    backbone = backbones.build("alexnet", 16)
+    noise = np.random.default_rng(0).random((2, 64, 64, 3)).astype("float32")
+    scale = np.sqrt(np.mean(np.square(backbone(noise))))
+    assert 0.2 < scale < 5.0  # of an image on [-1, 1]: 0.58
+
+
 def test_a_stride_or_a_backbone_that_is_not_there_is_refused():
     with pytest.raises(InputError, match=r"one of resnet9, resnet18, .* Received: 'vgg'"):
         backbones.build("vgg")

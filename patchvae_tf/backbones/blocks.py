@@ -15,9 +15,14 @@ def signed(images):
 
 
 def conv(filters, kernel_size, use_bias=False, **kwargs):
-    """A convolution, by default without bias, started as in ResNet (He et al., by fan-out)."""
+    """A convolution, by default without bias, before BN: started as in ResNet, by fan-out.
+
+    With a bias there is no BN that would mend the maps' scale: then by fan-in, which keeps it.
+    Source: He et al., "Delving Deep into Rectifiers", ICCV 2015.
+    """
+    fan = "fan_in" if use_bias else "fan_out"
     # An initializer of its own for each layer: one that is shared gives all the same numbers.
-    initializer = keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
+    initializer = keras.initializers.VarianceScaling(2.0, fan, "untruncated_normal")
     return keras.layers.Conv2D(
         filters, kernel_size, use_bias=use_bias, kernel_initializer=initializer, **kwargs
     )
