@@ -34,10 +34,14 @@ def define(config_class):
             definer(field.name, field.default, field.metadata["description"])
 
 
+def names(config_class):
+    """The names of the flags of a dataclass."""
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
 def read(config_class):
     """Returns the dataclass with the values of the parsed flags."""
-    names = [field.name for field in dataclasses.fields(config_class)]
-    return config_class(**{name: flags.FLAGS[name].value for name in names})
+    return config_class(**{name: flags.FLAGS[name].value for name in names(config_class)})
 
 
 def parser(usage, config_class, extra):
@@ -67,9 +71,9 @@ def _help(usage, config_class, extra):
         groups.setdefault(field.metadata["group"], []).append(field.name)
     groups.update(extra)
     lines = [usage.strip()]
-    for heading, names in groups.items():
+    for heading, flag_names in groups.items():
         lines += ["", f"{heading}:"]
-        lines += [line for name in names for line in _flag_help(flags.FLAGS[name])]
+        lines += [line for name in flag_names for line in _flag_help(flags.FLAGS[name])]
     return "\n".join(lines)
 
 
