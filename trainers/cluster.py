@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.errors import InputError, RunError, WorkerLostError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +121,7 @@ def check_same(name, value, cluster, strategy):
 
 @contextlib.contextmanager
 def losses_named(cluster):
-    """Turns what TensorFlow raises when another worker is lost into a RunError of one line."""
+    """Turns what TensorFlow raises when another worker is lost into a one-line WorkerLostError."""
     import tensorflow as tf
 
     lost = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
@@ -132,7 +132,7 @@ def losses_named(cluster):
             raise
         tasks = [index for index in range(cluster.workers) if f"/task:{index}" in str(error)]
         named = " and ".join(f"worker {i} ({cluster.addresses[i]})" for i in tasks)
-        raise RunError(
+        raise WorkerLostError(
             f"{named or 'another worker'} stopped, seen by worker {cluster.index}. Start all "
             "workers again: the same command goes on from the last checkpoint."
         ) from error

@@ -13,7 +13,7 @@ import time
 from absl import app, flags
 from absl import logging as absl_logging
 
-from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.errors import InputError, RunError, WorkerLostError
 
 _GO_ON = "the same command goes on"
 
@@ -98,6 +98,11 @@ def run(main, flags_parser):
         del argv
         try:
             main(StopRequest())
+        except WorkerLostError as error:
+            # At a usual exit TensorFlow would wait for the lost worker.
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(1)
         except (InputError, RunError) as error:
             sys.exit(f"error: {error}")
         except OSError as error:
