@@ -17,11 +17,11 @@ from trainers import console
 from trainers.execution import Execution
 
 STEPS, BATCH = 6, 8
-RATES = {"patchvae": 1e-5, "beta_vae": 1e-5, "bigan": 1e-3, "adversarial": 1e-6}
+RATES = {"patchvae": 1e-5, "beta_vae": 1e-6, "bigan": 1e-3, "adversarial": 1e-6}
 
 
 def train(name, cluster, strategy, execution, stop_request):
-    """Returns the weights before and after."""
+    """Returns the weights, the furthest that a trained one went, and the validation loss."""
     import tensorflow as tf
 
     import patchvae_tf
@@ -38,7 +38,7 @@ def train(name, cluster, strategy, execution, stop_request):
         }[name]()
         sides = {"optimizer": RATES[name], "discriminator_optimizer": 1e-3}
         model.compile(**{side: keras.optimizers.SGD(rate, 0.9) for side, rate in sides.items()})
-    before = [np.array(weight) for weight in model.weights]
+    before = [weight.numpy() for weight in model.trainable_weights]
     images = (random_images(3 * BATCH, 16) * 255).astype("uint8")
 
     def batches(start_step, rows):
@@ -72,7 +72,9 @@ def train(name, cluster, strategy, execution, stop_request):
         assert loop.train(job, saved, run_folder, writer, stop_request)
         validation = run_folder.last_metrics["val_loss"] if cluster.is_chief else 0.0
         clusters.wait_for_all(cluster, strategy)
-    return before, [np.array(weight) for weight in model.weights], validation
+    after = [weight.numpy() for weight in model.trainable_weights]
+    moved = max(np.abs(a - b).max() for a, b in zip(before, after, strict=True))
+    return [weight.numpy() for weight in model.weights], moved, validation
 
 
 def main(output, names, *options):
@@ -90,10 +92,9 @@ def main(output, names, *options):
     stop_request = console.StopRequest()
     arrays = {"replicas": strategy.num_replicas_in_sync}
     for name in names.split(","):
-        before, after, validation = train(name, cluster, strategy, execution, stop_request)
-        arrays[f"{name}/validation"] = validation
-        for place, weights in (("before", before), ("after", after)):
-            arrays |= {f"{name}/{place}/{i}": weight for i, weight in enumerate(weights)}
+        weights, moved, validation = train(name, cluster, strategy, execution, stop_request)
+        arrays |= {f"{name}/moved": moved, f"{name}/validation": validation}
+        arrays |= {f"{name}/{i}": weight for i, weight in enumerate(weights)}
     if cluster.is_chief:
         np.savez(output, **arrays)
 
