@@ -53,9 +53,10 @@ def run(name, settings, folder):
     """
     from patchvae_tf.config import UnsupervisedConfig
     from trainers import console, unsupervised
+    from trainers.execution import Execution
 
     config = UnsupervisedConfig(**settings).resolved()
-    unsupervised.train(config, folder, console.StopRequest(), 600.0, export=False)
+    unsupervised.train(config, folder, console.StopRequest(), Execution(), export=False)
     import keras
 
     import patchvae_tf

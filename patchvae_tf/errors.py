@@ -14,3 +14,7 @@ class RunError(RuntimeError):
 
     The message says what happened, what is safe, and how to go on, in one line.
     """
+
+
+class WorkerLostError(RunError):
+    """A run on several machines that has lost one of them."""

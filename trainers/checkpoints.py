@@ -4,11 +4,13 @@ import logging
 import pathlib
 import re
 import shutil
+import tempfile
 
 import tensorflow as tf
 
 from patchvae_tf.errors import RunError
 
+_WORKER_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 _log = logging.getLogger("patchvae_tf")
 
 
@@ -22,17 +24,27 @@ class Checkpoints:
         folder: where; made when first saved to.
         model: a built `keras.Model`, compiled.
         keep: int, how many checkpoints stay.
+        writes: bool; False for a worker that is not the chief. It restores from `folder`, and
+            must save when the chief does, because values are collected from all workers: what it
+            saves goes to a temporary folder.
+        on_error: "stop" or "continue", when a checkpoint cannot be written.
     """
 
-    def __init__(self, folder, model, keep=3):
+    def __init__(self, folder, model, keep=3, writes=True, on_error="stop"):
         self._folder = pathlib.Path(folder)
         self._model = model
-        self._remove_half_written()
+        self._on_error = on_error
+        self._scratch = None if writes else tempfile.TemporaryDirectory()
+        if writes:
+            self._remove_half_written()
         self._checkpoint = tf.train.Checkpoint(
             model=model, metrics=[metric.variables for metric in model.metrics]
         )
         self._manager = tf.train.CheckpointManager(
-            self._checkpoint, str(folder), max_to_keep=keep, checkpoint_name="step"
+            self._checkpoint,
+            str(folder) if writes else self._scratch.name,
+            max_to_keep=keep if writes else 1,
+            checkpoint_name="step",
         )
 
     @property
@@ -56,20 +68,27 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
     def save(self):
-        """Saves the state; returns the path.
+        """Saves the state.
 
         Raises:
-            RunError: it cannot be written; the checkpoints before are as they were.
+            RunError: it cannot be written, and `on_error` is "stop"; the checkpoints before are
+                as they were.
         """
         try:
-            return self._manager.save(checkpoint_number=self.step)
+            self._manager.save(checkpoint_number=self.step)
+        except _WORKER_LOST:
+            raise
         except (tf.errors.OpError, OSError) as error:
             self._remove_half_written()
-            raise RunError(
+            failed = (
                 f"the checkpoint of step {self.step} cannot be written to {self._folder} "
-                f"({_first_line(error)}). The last good one is {self.newest}. Make room: "
-                "the same command goes on from there."
-            ) from error
+                f"({_first_line(error)}). The last good one is {self.newest}."
+            )
+            if self._on_error == "stop":
+                raise RunError(
+                    f"{failed} Make room: the same command goes on from there."
+                ) from error
+            _log.warning("%s Training goes on; make room for the next.", failed)
 
     def restore(self):
         """Restores the newest checkpoint that can be read; returns its step, 0 without any.

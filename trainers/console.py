@@ -13,7 +13,7 @@ import time
 from absl import app, flags
 from absl import logging as absl_logging
 
-from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.errors import InputError, RunError, WorkerLostError
 
 _GO_ON = "the same command goes on"
 
@@ -22,8 +22,9 @@ class Stop(BaseException):
     """Ctrl-C or SIGTERM. Like KeyboardInterrupt no Exception, so that nobody takes it for one."""
 
     def __init__(self, number, progress):
-        super().__init__(f"stopped by {number.name} {progress}: {_GO_ON} from here.")
-        self.code = 128 + number
+        by = f"by {number.name}" if number else "with another worker"
+        super().__init__(f"stopped {by} {progress}: {_GO_ON} from here.")
+        self.code = 128 + (number or signal.SIGTERM)
 
 
 class StopRequest:
@@ -36,6 +37,10 @@ class StopRequest:
         self.requested = None
         self._requested_at = 0.0
         self._deferring = False
+        self.install()
+
+    def install(self):
+        """Takes the signals; again after TensorFlow has joined a cluster, which takes SIGTERM."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
@@ -93,6 +98,11 @@ def run(main, flags_parser):
         del argv
         try:
             main(StopRequest())
+        except WorkerLostError as error:
+            # At a usual exit TensorFlow would wait for the lost worker.
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            sys.stdout.flush()
+            os._exit(1)
         except (InputError, RunError) as error:
             sys.exit(f"error: {error}")
         except OSError as error:

@@ -9,14 +9,50 @@ import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf.errors import InputError
+from trainers.cluster import Cluster
+
+_ALONE = Cluster()
 
 
-def strategy():
-    """The default strategy on one device, `MirroredStrategy` on several."""
+def strategy(asked_for=None, cluster=_ALONE):
+    """The default strategy on one device, `MirroredStrategy` on several.
+
+    On several machines `MultiWorkerMirroredStrategy`, which waits until all workers are there. It
+    must come before any other work of TensorFlow.
+
+    Args:
+        asked_for: "cpu:N", "gpu:N", or None for every GPU, else the processor.
+        cluster: Cluster.
+
+    Raises:
+        InputError: there are not as many devices.
+    """
+    if asked_for:
+        kind, count = asked_for.split(":")
+        _restrict(kind.upper(), int(count))
+    if cluster.workers > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _restrict(kind, count):
+    """Makes TensorFlow see `count` devices of a kind, and no GPU where processors compute."""
+    found = tf.config.list_physical_devices(kind)
+    if kind == "CPU":
+        tf.config.set_visible_devices([], "GPU")
+        pieces = [tf.config.LogicalDeviceConfiguration()] * count
+        if tf.config.get_logical_device_configuration(found[0]) != pieces:
+            tf.config.set_logical_device_configuration(found[0], pieces)
+    elif count > len(found):
+        raise InputError(
+            f"--devices=gpu:{count} is more than the {len(found)} GPUs that TensorFlow sees. "
+            f"Use {f'gpu:{len(found)}' if found else 'cpu:1'}, or leave it out."
+        )
+    else:
+        tf.config.set_visible_devices(found[:count], "GPU")
 
 
 def check_batch(batch_size, replicas):
@@ -26,6 +62,15 @@ def check_batch(batch_size, replicas):
         raise InputError(
             f"--batch_size must be a multiple of the {replicas} devices it is shared out to. "
             f"Received: {batch_size}. Use e.g. {larger}."
+        )
+
+
+def check_xla(xla, replicas):
+    """Raises InputError where XLA is asked for on several devices."""
+    if xla and replicas > 1:
+        raise InputError(
+            f"--xla is for one device, and {replicas} compute: TensorFlow cannot compile a step "
+            "that meets other devices inside. Use --noxla, or --devices=gpu:1 or cpu:1."
         )
 
 

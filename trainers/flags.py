@@ -34,6 +34,11 @@ def define(config_class):
             definer(field.name, field.default, field.metadata["description"])
 
 
+def names(config_class):
+    """The names of the flags of a dataclass."""
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
 def read(config_class, otherwise=None):
     """Returns the dataclass with the values of the parsed flags.
 
@@ -41,9 +46,7 @@ def read(config_class, otherwise=None):
         config_class: dataclass given to `define`.
         otherwise: dict name -> value in place of the default, for flags that were not given.
     """
-    chosen = {
-        field.name: flags.FLAGS[field.name].value for field in dataclasses.fields(config_class)
-    }
+    chosen = {name: flags.FLAGS[name].value for name in names(config_class)}
     instead = {
         name: value for name, value in (otherwise or {}).items() if not flags.FLAGS[name].present
     }
@@ -77,9 +80,9 @@ def _help(usage, config_class, extra):
         groups.setdefault(field.metadata["group"], []).append(field.name)
     groups.update(extra)
     lines = [usage.strip()]
-    for heading, names in groups.items():
+    for heading, flag_names in groups.items():
         lines += ["", f"{heading}:"]
-        lines += [line for name in names for line in _flag_help(flags.FLAGS[name])]
+        lines += [line for name in flag_names for line in _flag_help(flags.FLAGS[name])]
     return "\n".join(lines)
 
 

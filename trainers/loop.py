@@ -12,6 +12,8 @@ import tensorflow as tf
 import tqdm
 
 from patchvae_tf.errors import RunError
+from trainers.cluster import Cluster, check_same, summed
+from trainers.execution import Execution
 
 # How the bar names a term; the rest keep their own name.
 _SHORT = {
@@ -37,15 +39,18 @@ class Job:
     Attributes:
         model: a compiled `DistributedModel`, made under `strategy`.
         strategy: a `tf.distribute.Strategy`.
-        training_batches: function start_step -> tf.data.Dataset of global batches, to the end.
+        training_batches: function (start_step, rows) -> tf.data.Dataset of these rows of each
+            global batch, to the end.
         validation_batches: tf.data.Dataset of batches of any size, or None.
         checked: a small batch as validation has them; the terms on it must be finite wherever a
             checkpoint is taken.
         steps_per_epoch: int.
         epochs: int.
         batch_size: int, images in a global batch.
-        checkpoint_seconds: float, between two checkpoints inside an epoch.
-        on_epoch: function (epoch, step, record) called after each epoch's record is written.
+        execution: Execution.
+        on_epoch: function (epoch, step, record) called after each epoch's record is written, on
+            the chief.
+        cluster: Cluster.
     """
 
     model: tf.keras.Model
@@ -56,8 +61,9 @@ class Job:
     steps_per_epoch: int
     epochs: int
     batch_size: int
-    checkpoint_seconds: float
+    execution: Execution
     on_epoch: Callable
+    cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
 
 def train(job, checkpoints, run_folder, writer, stop_request):
@@ -82,54 +88,103 @@ def train(job, checkpoints, run_folder, writer, stop_request):
 
 def _train(job, checkpoints, run_folder, stop_request):
     step = checkpoints.restore()
+    if job.cluster.workers > 1:
+        check_same("step of the newest checkpoint", step, job.cluster, job.strategy)
     run_folder.drop_metrics_after(step)
     total_steps = job.epochs * job.steps_per_epoch
     if step == 0:
         checkpoints.save()  # Something to go back to, and a full disk shows at once.
-    else:
+    elif job.cluster.is_chief:
         print(f"resuming after step {step} of {total_steps}", flush=True)
 
-    train_step, evaluate_batch = _compiled_step(job), _evaluation(job.model)
-    batches = iter(_distributed(job.training_batches(step), job.strategy))
+    train_steps, evaluate_batch = _compiled_steps(job), _evaluation(job.model)
+    batches = iter(_distributed(job, step))
     epoch_clock, save_clock = _Clock(), _Clock()
+    wishes = _Wishes(job, stop_request, save_clock)
     epoch_start = step  # where the epoch's clock began
-    first_step = step + 1
-    before = None  # the terms of the step before, perhaps still being computed
+    traced = False
+    before = None  # the terms of the steps before, perhaps still being computed
     with _progress_bar(job, step) as bar:
         while step < total_steps:
             bar.set_description(f"epoch {step // job.steps_per_epoch + 1}/{job.epochs}", False)
-            current = train_step(batches)
-            # Read one step late, so that the device never waits for the host.
+            count = min(
+                job.execution.steps_per_execution,
+                job.steps_per_epoch - step % job.steps_per_epoch,
+            )
+            current = train_steps(batches, tf.constant(count), wishes.here())
+            # Read one execution late, so that the device never waits for the host.
+            wishes.read(before)
             if before is not None:
-                _show(_checked(before, step, checkpoints), step, bar)
-            step, before = step + 1, current
-            bar.update(job.batch_size)
-            if step == first_step:  # it was traced, too
-                epoch_start = step
+                terms = _checked(_named(before, job), step, checkpoints)
+                _show(terms, step, job.execution.steps_per_execution, bar)
+            step, before = step + count, current
+            bar.update(count * job.batch_size)
+            if not traced:
+                traced, epoch_start = True, step
                 epoch_clock.restart()
 
             epoch_ends = step % job.steps_per_epoch == 0
-            save_is_due = save_clock.seconds >= job.checkpoint_seconds
-            if not (epoch_ends or save_is_due or stop_request.requested):
+            if not (epoch_ends or wishes.save or wishes.stop):
                 continue
-            terms = _checked(current, step, checkpoints)
+            terms = _checked(_named(current, job), step, checkpoints)
+            wishes.read(current)
             # The terms are those before the step's update: what is saved must be good after it.
             _checked(_evaluated(evaluate_batch, [job.checked]), step, checkpoints)
             if epoch_ends:
                 rate = (step - epoch_start) * job.batch_size / epoch_clock.seconds
-                validation = {}
-                if job.validation_batches is not None:
-                    validation = _evaluated(evaluate_batch, job.validation_batches)
-                    _checked(validation, step, checkpoints)
+                validation = _validation(job, evaluate_batch)
+                _checked(validation, step, checkpoints)
                 _finish_epoch(job, step, rate, terms, validation, run_folder)
-                before, epoch_start = None, step
+                epoch_start = step
             checkpoints.save()
+            before = None
             save_clock.restart()
-            if stop_request.requested and step < total_steps:
+            if wishes.stop and step < total_steps:
                 return False
+            wishes.fulfilled()
             if epoch_ends:
                 epoch_clock.restart()
     return True
+
+
+class _Wishes:
+    """Whether to stop, or to save: what one worker wants, all do, after the same step.
+
+    On one machine a wish holds at once. Several workers tell each other with the terms of a step.
+
+    Attributes:
+        stop, save: bool.
+    """
+
+    def __init__(self, job, stop_request, save_clock):
+        self._job, self._stop_request, self._save_clock = job, stop_request, save_clock
+        self._agreed = np.zeros(2, bool)
+
+    def here(self):
+        """What this worker wants, float32 [2]; only the chief looks at the clock."""
+        save_seconds = 60 * self._job.execution.checkpoint_minutes
+        is_due = self._job.cluster.is_chief and self._save_clock.seconds >= save_seconds
+        return tf.constant([self._stop_request.requested is not None, is_due], tf.float32)
+
+    def read(self, values):
+        """Takes what all workers wanted from the result of some steps (None: nothing yet)."""
+        if values is not None:
+            self._agreed |= values.numpy()[-2:] > 0
+
+    def fulfilled(self):
+        """Forgets what was agreed on."""
+        self._agreed = np.zeros(2, bool)
+
+    @property
+    def stop(self):
+        return self._now()[0]
+
+    @property
+    def save(self):
+        return self._now()[1]
+
+    def _now(self):
+        return self._agreed if self._job.cluster.workers > 1 else self.here().numpy() > 0
 
 
 def _terms_line(terms):
@@ -158,18 +213,42 @@ def evaluate(model, batches):
     return _evaluated(_evaluation(model), batches)
 
 
-def _compiled_step(job):
-    """The training step on an iterator of distributed batches, as one graph."""
+def _compiled_steps(job):
+    """Some training steps on an iterator of distributed batches, as one graph.
+
+    Returns:
+        Function (iterator, count int32, wishes float32 [2]) -> float32 [terms + 2]: the terms in
+        the order of `job.model.trackers`, then the mean of all workers' wishes.
+    """
+    replica_step = job.model.train_step
+    if job.execution.xla:
+        replica_step = tf.function(replica_step, autograph=False, jit_compile=True)
+
+    def on_replica(batch, wishes):
+        terms = replica_step(batch)
+        return tf.concat([tf.stack([terms[name] for name in job.model.trackers]), wishes], 0)
+
+    def one_step(batches, wishes):
+        values = job.strategy.run(on_replica, args=(batches.get_next(), wishes))
+        return job.strategy.reduce("MEAN", values, axis=None)
 
     # Without AutoGraph: no Python in them depends on a tensor, and they are traced sooner.
     @tf.function(autograph=False)
-    def train_step(batches):
-        terms = job.strategy.run(job.model.train_step, args=(batches.get_next(),))
-        return {
-            name: job.strategy.reduce("MEAN", value, axis=None) for name, value in terms.items()
-        }
+    def train_steps(batches, count, wishes):
+        if job.execution.steps_per_execution == 1:
+            return one_step(batches, wishes)
+        return tf.while_loop(
+            lambda done, values: done < count,
+            lambda done, values: (done + 1, one_step(batches, wishes)),
+            [tf.constant(0), tf.zeros([len(job.model.trackers) + 2])],
+        )[1]
 
-    return train_step
+    return train_steps
+
+
+def _named(values, job):
+    """The terms of `_compiled_steps`'s result by name."""
+    return dict(zip(job.model.trackers, values.numpy()[:-2].tolist(), strict=True))
 
 
 def _evaluation(model):
@@ -190,17 +269,23 @@ def _as_model_input(tensor):
     return tf.image.convert_image_dtype(tensor, tf.float32) if tensor.dtype == tf.uint8 else tensor
 
 
-def _distributed(dataset, strategy):
-    """Shares each global batch out to the replicas, in order."""
-    options = tf.data.Options()
-    # There is one worker: sharding by worker would change nothing, and copy every image.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return strategy.experimental_distribute_dataset(dataset.with_options(options))
+def _distributed(job, start_step):
+    """Shares each global batch out to the replicas, in order; a worker reads its own rows only."""
+    rows = job.cluster.rows(job.batch_size)
+    local_replicas = job.strategy.num_replicas_in_sync // job.cluster.workers
+
+    def batches(context):
+        del context
+        dataset = job.training_batches(start_step, rows)
+        return dataset if local_replicas == 1 else dataset.rebatch(len(rows) // local_replicas)
+
+    return job.strategy.distribute_datasets_from_function(batches)
 
 
 def _progress_bar(job, step):
     terminal = sys.stderr.isatty()
     return tqdm.tqdm(
+        disable=not job.cluster.is_chief,
         initial=step * job.batch_size,
         total=job.epochs * job.steps_per_epoch * job.batch_size,
         unit=" images",
@@ -228,14 +313,17 @@ def _checked(terms, step, checkpoints):
     )
 
 
-def _show(terms, step, bar):
+def _show(terms, step, steps, bar):
     bar.set_postfix_str(_terms_line(terms), refresh=False)
-    if step % _SCALARS_EVERY == 0:
+    if step % _SCALARS_EVERY < steps:
         _write_scalars("train", terms, step)
 
 
 def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
-    """Writes the epoch's record and starts the running means anew."""
+    """Starts the running means anew; on the chief writes the epoch's record."""
+    job.model.reset_metrics()
+    if not job.cluster.is_chief:
+        return
     epoch = step // job.steps_per_epoch
     record = {
         "epoch": epoch,
@@ -250,20 +338,39 @@ def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
     if validation:
         line += f"; validation: {_terms_line(validation)}"
     tqdm.tqdm.write(line)
-    job.model.reset_metrics()
     run_folder.append_metrics(record)
     job.on_epoch(epoch, step, record)
 
 
+def _validation(job, evaluate_batch):
+    """Mean of each loss term over the validation images; each worker takes its share of them."""
+    if job.validation_batches is None:
+        return {}
+    if job.cluster.workers == 1:
+        return _evaluated(evaluate_batch, job.validation_batches)
+    share = job.validation_batches.shard(job.cluster.workers, job.cluster.index)
+    total, sums = _sums(evaluate_batch, share)
+    names = list(job.model.trackers)
+    local = np.array([total, *(sums.get(name, 0.0) for name in names)])
+    total, *values = summed(local, job.cluster, job.strategy)
+    return {name: value / total for name, value in zip(names, values, strict=True)}
+
+
 def _evaluated(evaluate_batch, batches):
     """Mean of each loss term over all examples of `batches`."""
+    total, sums = _sums(evaluate_batch, batches)
+    return {name: value / total for name, value in sums.items()}
+
+
+def _sums(evaluate_batch, batches):
+    """Number of examples, and the sum of each loss term over them."""
     total, sums = 0.0, {}
     for batch in batches:
         count, terms = evaluate_batch(batch)
         total += float(count)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value)
-    return {name: value / total for name, value in sums.items()}
+    return total, sums
 
 
 def _write_scalars(group, terms, step):

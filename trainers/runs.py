@@ -105,14 +105,19 @@ class RunFolder:
     Args:
         path: where; made if it is not there.
         flag: str, what its user chose it by.
+        writes: bool; False for a worker that is not the chief: it reads, takes no lock, and its
+            records are dropped.
 
     Raises:
         InputError: the folder cannot be written, or another process runs in it.
     """
 
-    def __init__(self, path, flag="--run_dir"):
+    def __init__(self, path, flag="--run_dir", writes=True):
         self.path = pathlib.Path(path).expanduser()
         self._flag = flag
+        self._writes = writes
+        if not writes:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -165,8 +170,15 @@ class RunFolder:
         """The last line of `metrics.jsonl`, a dict."""
         return json.loads((self.path / "metrics.jsonl").read_text().splitlines()[-1])
 
+    def write(self, name, values):
+        """Writes a JSON file, whole or not at all."""
+        if self._writes:
+            write_json(self.path / name, values)
+
     def append_metrics(self, record):
         """Adds a line to `metrics.jsonl`."""
+        if not self._writes:
+            return
         with open(self.path / "metrics.jsonl", "a") as file:
             file.write(json.dumps(record) + "\n")
 
@@ -176,7 +188,7 @@ class RunFolder:
         A line that a kill left half-written goes too.
         """
         path = self.path / "metrics.jsonl"
-        if not path.exists():
+        if not self._writes or not path.exists():
             return
         kept = []
         for line in path.read_text().splitlines():

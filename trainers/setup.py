@@ -79,8 +79,13 @@ class Images:
     steps_per_epoch: int
     description: dict
 
-    def training_batches(self, start_step):
-        """Batches from a step to the end of training; order and flips depend on the step alone."""
+    def training_batches(self, start_step, rows=None):
+        """Batches from a step to the end of training; order and flips depend on the step alone.
+
+        Args:
+            start_step: int, finished steps.
+            rows: range, the rows of each global batch that are wanted here; None: all.
+        """
         return datasets.training_batches(
             self.training.images,
             batch_size=self.config.batch_size,
@@ -88,6 +93,7 @@ class Images:
             flip=self.config.horizontal_flip,
             start_step=start_step,
             total_steps=self.config.epochs * self.steps_per_epoch,
+            rows=rows,
         )
 
     @property

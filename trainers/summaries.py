@@ -6,8 +6,10 @@ from patchvae_tf import visualization
 from trainers import runs
 
 
-def writer(run_dir):
-    """A `tf.summary` writer into the run's folder."""
+def writer(run_dir, writes=True):
+    """A `tf.summary` writer into the run's folder; one that drops all where `writes` is False."""
+    if not writes:
+        return tf.summary.create_noop_writer()
     return tf.summary.create_file_writer(str(run_dir / "tensorboard"))
 
 

@@ -8,6 +8,7 @@ from absl import flags
 
 from trainers import console, runs, table_report, transfer, transfer_config, unsupervised
 from trainers import flags as config_flags
+from trainers.execution import Execution
 from trainers.table_config import TableConfig, jobs
 
 USAGE = """\
@@ -21,7 +22,7 @@ Stop with Ctrl-C at any time: the same command goes on where it stopped. A train
 marked in the table, and tried again by the same command; more --seeds add to a table.
 """
 
-_CHECKPOINT_SECONDS = 600.0
+_EXECUTION = Execution()
 
 
 def main(stop_request):
@@ -103,14 +104,14 @@ def _check_data(todo):
 def _train(job, failures, stop_request):
     if job.freeze is None:
         unsupervised.train(
-            job.config.resolved(), job.folder, stop_request, _CHECKPOINT_SECONDS, export=False
+            job.config.resolved(), job.folder, stop_request, _EXECUTION, export=False
         )
     else:
         for failed, reason in failures.items():
             if (failed.row, failed.seed, failed.freeze) == (job.row, job.seed, None):
                 raise RuntimeError(reason)
         transfer.transfer(
-            transfer_config.resolved(job.config), job.folder, stop_request, _CHECKPOINT_SECONDS
+            transfer_config.resolved(job.config), job.folder, stop_request, _EXECUTION
         )
     # The graphs and data of one training would else stay to the end of all.
     import keras

@@ -4,8 +4,9 @@ import pathlib
 
 from absl import flags
 
-from trainers import console, runs
+from trainers import cluster, console, runs
 from trainers import flags as config_flags
+from trainers.execution import Execution
 from trainers.transfer_config import TransferConfig, resolved
 
 USAGE = """\
@@ -28,24 +29,25 @@ def main(stop_request):
         config,
         pathlib.Path(flags.FLAGS.transfer_dir or default_dir),
         stop_request,
-        checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes,
+        config_flags.read(Execution),
     )
 
 
-def transfer(config, transfer_dir, stop_request, checkpoint_seconds):
+def transfer(config, transfer_dir, stop_request, execution):
     """Trains and tests a classifier, or goes on training it, in `transfer_dir`.
 
     Args:
         config: TransferConfig, resolved.
         transfer_dir: pathlib.Path.
         stop_request: console.StopRequest.
-        checkpoint_seconds: float, between two checkpoints inside an epoch.
+        execution: Execution.
 
     Raises:
         InputError: bad settings, backbone, data or folder.
         RunError: training cannot go on.
         console.Stop: stopped on request, all saved.
     """
+    cluster.refuse(cluster.from_environment(), "trainers.transfer")
     run_folder = runs.RunFolder(transfer_dir, flag="--transfer_dir")
     folder = run_folder.path
     run_folder.check("config.json", config.to_json(), "other settings")
@@ -60,8 +62,9 @@ def transfer(config, transfer_dir, stop_request, checkpoint_seconds):
     console.import_tensorflow()
     from trainers import checkpoints, devices, loop, summaries, transfer_data, transfer_model
 
-    strategy = devices.strategy()
+    strategy = devices.strategy(execution.devices)
     replicas = strategy.num_replicas_in_sync
+    devices.check_xla(execution.xla, replicas)
     policy = devices.dtype_policy(config.precision)
     data = transfer_data.load(config)
     devices.check_batch(data.batch_size, replicas)
@@ -92,10 +95,12 @@ def transfer(config, transfer_dir, stop_request, checkpoint_seconds):
             steps_per_epoch=data.steps_per_epoch,
             epochs=config.epochs,
             batch_size=data.batch_size,
-            checkpoint_seconds=checkpoint_seconds,
+            execution=execution,
             on_epoch=lambda epoch, step, record: None,
         )
-        saved = checkpoints.Checkpoints(folder / "checkpoints", model)
+        saved = checkpoints.Checkpoints(
+            folder / "checkpoints", model, on_error=execution.on_save_error
+        )
         complete = loop.train(job, saved, run_folder, summaries.writer(folder), stop_request)
     if not complete:
         raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
@@ -133,14 +138,9 @@ def run():
         None,
         "folder of this training and its result (default: runs/, a name made from the settings)",
     )
-    flags.DEFINE_float(
-        "checkpoint_minutes",
-        10.0,
-        "minutes between two checkpoints inside an epoch",
-        lower_bound=0.0,
-    )
+    config_flags.define(Execution)
     parser = config_flags.parser(
-        USAGE, TransferConfig, {"Run": ["transfer_dir", "checkpoint_minutes"]}
+        USAGE, TransferConfig, {"Run": ["transfer_dir", *config_flags.names(Execution)]}
     )
     console.run(main, parser)
 

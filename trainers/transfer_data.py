@@ -60,8 +60,13 @@ class TransferData:
     steps_per_epoch: int
     description: dict
 
-    def training_batches(self, start_step):
-        """Batches from a step to the end of training; order and flips depend on the step alone."""
+    def training_batches(self, start_step, rows=None):
+        """Batches from a step to the end of training; order and flips depend on the step alone.
+
+        Args:
+            start_step: int, finished steps.
+            rows: range, the rows of each global batch that are wanted here; None: all.
+        """
         return datasets.training_batches(
             self.training.inputs,
             labels=self.training.labels,
@@ -71,6 +76,7 @@ class TransferData:
             flip=self.config.horizontal_flip,
             start_step=start_step,
             total_steps=self.config.epochs * self.steps_per_epoch,
+            rows=rows,
         )
 
     def evaluation_batches(self, examples):

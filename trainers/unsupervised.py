@@ -6,8 +6,10 @@ from absl import flags
 
 from patchvae_tf import presets
 from patchvae_tf.config import UnsupervisedConfig
+from trainers import cluster as clusters
 from trainers import console, runs
 from trainers import flags as config_flags
+from trainers.execution import Execution
 
 USAGE = """\
 Learns image features without labels, from images alone.
@@ -31,19 +33,19 @@ def main(stop_request):
         config,
         run_dir,
         stop_request,
-        checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes,
+        config_flags.read(Execution),
         export=flags.FLAGS.export,
     )
 
 
-def train(config, run_dir, stop_request, checkpoint_seconds, export):
+def train(config, run_dir, stop_request, execution, export):
     """Trains, or goes on training, in `run_dir`.
 
     Args:
         config: UnsupervisedConfig, resolved.
         run_dir: pathlib.Path.
         stop_request: console.StopRequest.
-        checkpoint_seconds: float, between two checkpoints inside an epoch.
+        execution: Execution.
         export: bool, whether to write a SavedModel at the end.
 
     Raises:
@@ -51,35 +53,38 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         RunError: training cannot go on.
         console.Stop: stopped on request, all saved.
     """
-    run_folder = runs.RunFolder(run_dir)
+    cluster = clusters.from_environment()
+    run_folder = runs.RunFolder(run_dir, writes=cluster.is_chief)
     run_dir = run_folder.path
     run_folder.check("config.json", config.to_json(), "other settings")
     if run_folder.result is not None:
         print(f"{run_dir} is finished: {_summary(run_folder.result)}")
         return
-    print(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
+    say = print if cluster.is_chief else _silent
+    say(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     console.import_tensorflow()
-    from export import saved_model
-    from trainers import checkpoints, devices, evaluation, loop, setup, summaries
+    from trainers import checkpoints, devices, loop, setup, summaries
 
-    strategy = devices.strategy()
+    strategy = devices.strategy(execution.devices, cluster)
+    stop_request.install()
     replicas = strategy.num_replicas_in_sync
+    devices.check_xla(execution.xla, replicas)
     devices.check_batch(config.batch_size, replicas)
     policy = devices.dtype_policy(config.precision)
     images = setup.load_images(config)
     facts = {**images.description, "dtype_policy": policy}
     run_folder.check("data.json", facts, "other images or another precision")
     # Only now, so that a folder never belongs to settings that could not run.
-    runs.write_json(run_dir / "config.json", config.to_json())
-    runs.write_json(run_dir / "data.json", facts)
+    run_folder.write("config.json", config.to_json())
+    run_folder.write("data.json", facts)
     model = setup.build_model(config, policy, strategy, images.steps_per_epoch)
-    parameters = int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
-    print(
+    say(
         f"{len(images.training):,} training and {facts['validation_images']:,} validation images; "
-        f"{parameters:,} parameters; {policy} on {devices.description()}"
-        + (f", {replicas} devices" if replicas > 1 else ""),
+        f"{_parameters(model):,} parameters; {policy} on {devices.description()}"
+        + (f", {replicas} devices" if replicas > 1 else "")
+        + (f" of {cluster.workers} workers" if cluster.workers > 1 else ""),
         flush=True,
     )
 
@@ -93,20 +98,39 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         steps_per_epoch=images.steps_per_epoch,
         epochs=config.epochs,
         batch_size=config.batch_size,
-        checkpoint_seconds=checkpoint_seconds,
+        execution=execution,
         on_epoch=pictures.write,
+        cluster=cluster,
     )
-    with strategy.scope():
-        saved = checkpoints.Checkpoints(run_dir / "checkpoints", model)
-        complete = loop.train(job, saved, run_folder, summaries.writer(run_dir), stop_request)
-    if not complete:
-        raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
+    with clusters.losses_named(cluster):
+        with strategy.scope():
+            saved = checkpoints.Checkpoints(
+                run_dir / "checkpoints",
+                model,
+                writes=cluster.is_chief,
+                on_error=execution.on_save_error,
+            )
+            writer = summaries.writer(run_dir, writes=cluster.is_chief)
+            complete = loop.train(job, saved, run_folder, writer, stop_request)
+        if not complete:
+            raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
+        if cluster.is_chief:
+            _finish(config, model, images, run_folder, facts, export)
+        clusters.wait_for_all(cluster, strategy)
+
+
+def _finish(config, model, images, run_folder, facts, export):
+    """Writes the model, what its features are worth, its export and the result."""
+    from export import saved_model
+    from trainers import devices, evaluation
+
+    run_dir = run_folder.path
     with runs.replaced_when_whole(run_dir / "model.keras") as temporary:
         model.save(temporary)
     result = {
         **run_folder.last_metrics,
-        "parameters": parameters,
-        "dtype_policy": policy,
+        "parameters": _parameters(model),
+        "dtype_policy": facts["dtype_policy"],
         "device": devices.description(),
         "versions": devices.versions(),
     }
@@ -123,8 +147,16 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         record = {"settings": config.to_json(), "data": facts, "result": result}
         version = saved_model.export_model(model, run_dir / "export", record)
         print(f"SavedModel: {version}", flush=True)
-    runs.write_json(run_dir / "result.json", result)
+    run_folder.write("result.json", result)
     print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
+
+
+def _parameters(model):
+    return int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
+
+
+def _silent(*args, **kwargs):
+    """Takes the place of `print` on all workers but the chief."""
 
 
 def _summary(result):
@@ -144,17 +176,12 @@ def run():
     flags.DEFINE_string(
         "run_dir", None, "folder of the run (default: runs/, a name made from the settings)"
     )
-    flags.DEFINE_float(
-        "checkpoint_minutes",
-        10.0,
-        "minutes between two checkpoints inside an epoch",
-        lower_bound=0.0,
-    )
+    config_flags.define(Execution)
     flags.DEFINE_bool("export", True, "write a SavedModel to RUN_DIR/export at the end")
     parser = config_flags.parser(
         USAGE,
         UnsupervisedConfig,
-        {"Preset": ["preset"], "Run": ["run_dir", "checkpoint_minutes", "export"]},
+        {"Preset": ["preset"], "Run": ["run_dir", "export", *config_flags.names(Execution)]},
     )
     console.run(main, parser)
 

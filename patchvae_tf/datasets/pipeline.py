@@ -40,6 +40,7 @@ def training_batches(
     start_step=0,
     labels=None,
     mirrored=None,
+    rows=None,
 ):
     """Shuffled batches for the steps `start_step` to `total_steps` - 1.
 
@@ -54,9 +55,10 @@ def training_batches(
         start_step: int, number of steps already done.
         labels: int64 [n], to get pairs; or None.
         mirrored: what a flip puts in place of each image, as `images`; None: its mirror image.
+        rows: range, the rows of each global batch that are wanted here; None: all.
 
     Returns:
-        `tf.data.Dataset` of uint8 [batch_size, size, size, 3], or of pairs.
+        `tf.data.Dataset` of uint8 [rows, size, size, 3], or of pairs.
 
     Raises:
         InputError: if the batch is larger than the data set.
@@ -64,24 +66,25 @@ def training_batches(
     num_examples = len(images)
     epoch_steps = steps_per_epoch(num_examples, batch_size)
     pixels = _shared_tensor(images)
+    rows = range(batch_size) if rows is None else rows
     other_pixels = None if mirrored is None else _shared_tensor(mirrored)
 
     def make_batch(step):  # int64 scalar
         epoch, step_in_epoch = step // epoch_steps, step % epoch_steps
         order_seed = noise.fold_in(noise.step_seed(seed, epoch), _ORDER_SALT)
-        positions = step_in_epoch * batch_size + tf.range(batch_size, dtype=tf.int64)
+        positions = step_in_epoch * batch_size + tf.range(rows.start, rows.stop, dtype=tf.int64)
         indices = noise.shuffled(positions, order_seed, num_examples)
         batch = tf.gather(pixels, indices)
         if flip:
             flip_seed = noise.fold_in(noise.step_seed(seed, step), _FLIP_SALT)
-            flipped = noise.coin_flips(batch_size, flip_seed)
+            flipped = noise.coin_flips(batch_size, flip_seed)[rows.start : rows.stop]
             # Picking rows out of both takes half the time of tf.where, which broadcasts slowly.
             if other_pixels is None:
                 other = tf.reverse(batch, axis=[2])
             else:
                 other = tf.gather(other_pixels, indices)
             both = tf.concat([batch, other], axis=0)
-            batch = tf.gather(both, tf.range(batch_size) + batch_size * tf.cast(flipped, tf.int32))
+            batch = tf.gather(both, tf.range(len(rows)) + len(rows) * tf.cast(flipped, tf.int32))
         return batch if labels is None else (batch, tf.gather(labels, indices))
 
     return _batches(tf.data.Dataset.range(start_step, total_steps), make_batch)

@@ -11,6 +11,7 @@ from patchvae_tf.datasets import decoding
 from patchvae_tf.errors import InputError
 
 _OURS = ("indoor67", "places205")  # modules beside this one
+_RECORDS = 256  # of an array_record file that are read by one call
 
 # TFDS is imported inside the functions: the other sources need not wait for it.
 
@@ -70,23 +71,26 @@ def tfds_examples(dataset, split, *, data_dir):
             f"{', '.join(sorted(features))}: choose a data set of images."
         )
     label_key = _first_feature(features, "label", tfds.features.ClassLabel)
-    wanted = {key: True for key in (image_key, label_key) if key}
+    wanted = tfds.decode.PartialDecoding(
+        {key: True for key in (image_key, label_key) if key},
+        decoders={image_key: tfds.decode.SkipDecoding()},
+    )
 
     def examples(start):
-        dataset = builder.as_dataset(
-            split,
-            shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(
-                wanted, decoders={image_key: tfds.decode.SkipDecoding()}
-            ),
-            # Too few records are reported where they are decoded; the assertion would fail there
-            # forever.
-            read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
-        )
-        pairs = dataset.map(
+        if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+            dataset = _array_records(builder, split, wanted, range(start, count))
+        else:
+            dataset = builder.as_dataset(
+                split,
+                shuffle_files=False,
+                decoders=wanted,
+                # Too few records are reported where they are decoded; the assertion would fail
+                # there forever.
+                read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
+            ).skip(start)
+        return dataset.map(
             lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL))
         )
-        return pairs.skip(start)
 
     return decoding.EncodedExamples(
         count=count,
@@ -95,6 +99,32 @@ def tfds_examples(dataset, split, *, data_dir):
         read=lambda encoded: encoded,
         labelled=label_key is not None,
         class_names=tuple(features[label_key].names) if label_key else None,
+    )
+
+
+def _array_records(builder, split, wanted, positions):
+    """Examples of array_record files, which TFDS gives no `tf.data.Dataset` of.
+
+    Reading is Python's, `_RECORDS` at a time; any example may be the first at no cost.
+    """
+    import tensorflow as tf
+
+    records = builder.as_data_source(split).data_source
+    features = wanted.extract_features(builder.info.features)
+
+    def read(start):
+        stop = min(start + _RECORDS, positions.stop)
+        return np.array(records.__getitems__(list(range(start, stop))), object)
+
+    def read_in_graph(start):
+        return tf.ensure_shape(tf.numpy_function(read, [start], tf.string), [None])
+
+    starts = tf.data.Dataset.range(positions.start, positions.stop, _RECORDS)
+    serialized = starts.map(read_in_graph).unbatch()
+    return serialized.map(
+        lambda example: features.deserialize_example(example, decoders=wanted.decoders),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
     )
 
 

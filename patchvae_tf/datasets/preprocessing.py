@@ -5,6 +5,8 @@ Training data and the exported model both go through here, so that they see the 
 
 import tensorflow as tf
 
+MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
+
 
 def decode_image(encoded):
     """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
@@ -19,7 +21,9 @@ def decode_image(encoded):
         uint8 [height, width, 3].
 
     Raises:
-        tf.errors.InvalidArgumentError: if the bytes are no such image, or are cut short.
+        tf.errors.InvalidArgumentError: if the bytes are no such image, are cut short, or claim
+            more than `MAX_PIXELS` (for JPEG, PNG and GIF looked up before decoding; the other
+            formats have limits of their own).
     """
     first_two = tf.strings.substr(encoded, 0, 2)
     image = tf.cond(
@@ -31,7 +35,40 @@ def decode_image(encoded):
 
 
 def _decode_any(encoded):
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    pixels = _claimed_pixels(encoded)
+    small = tf.debugging.assert_less_equal(
+        pixels, tf.constant(MAX_PIXELS, tf.int64), "the image has too many pixels"
+    )
+    with tf.control_dependencies([small]):
+        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+
+
+def _claimed_pixels(encoded):
+    """Rows times columns by the header, int64; 0 for formats that are not known here."""
+
+    def area(position, dtype, little_endian):
+        sizes = tf.strings.substr(encoded, position, 2 * dtype.size)
+        sides = tf.io.decode_raw(sizes, dtype, little_endian=little_endian)
+        return tf.reduce_prod(tf.cast(sides, tf.int64))
+
+    first, length = tf.strings.substr(encoded, 0, 2), tf.strings.length(encoded)
+    return tf.case(
+        [
+            (
+                first == b"\xff\xd8",  # JPEG
+                lambda: tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64)),
+            ),
+            (
+                tf.logical_and(first == b"\x89P", length >= 24),  # PNG
+                lambda: area(16, tf.int32, False),
+            ),
+            (
+                tf.logical_and(first == b"GI", length >= 10),  # GIF
+                lambda: area(6, tf.uint16, True),
+            ),
+        ],
+        default=lambda: tf.constant(0, tf.int64),
+    )
 
 
 def _decode_webp_or_bmp(encoded):

@@ -8,7 +8,7 @@ from patchvae_tf.errors import InputError
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 9, 9, 3), dtype=np.uint8)
 
 
-def prepare(folder, name, features, examples, config="", version="1.2.0"):
+def prepare(folder, name, features, examples, config="", version="1.2.0", **kwargs):
     """Prepares a data set whose code nobody can find afterwards."""
     tfds.dataset_builders.store_as_tfds_dataset(
         name=name,
@@ -18,6 +18,7 @@ def prepare(folder, name, features, examples, config="", version="1.2.0"):
         features=tfds.features.FeaturesDict(features),
         split_datasets={split: list(enumerate(rows)) for split, rows in examples.items()},
         disable_shuffling=True,
+        **kwargs,
     )
 
 
@@ -122,6 +123,25 @@ def test_damaged_records_raise(load, data_dir, damage, message):
             load("tiny_things", "validation")
     finally:
         record.write_bytes(whole)
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_tfrecord_and_array_record_hold_the_same_images(file_format, tmp_path, no_network):
+    features = {
+        "image": tfds.features.Image(shape=(9, 9, 3)),
+        "label": tfds.features.ClassLabel(num_classes=4),
+    }
+    rows = [{"image": pixels, "label": i % 4} for i, pixels in enumerate(PIXELS)]
+    prepare(tmp_path, "formats", features, {"train": rows}, file_format=file_format)
+    images = datasets.load("formats", image_size=9, data_dir=str(tmp_path))
+    np.testing.assert_array_equal(images.images, PIXELS)
+    np.testing.assert_array_equal(images.labels, np.arange(12) % 4)
+    part = datasets.load("formats", "train[25%:75%]", image_size=9, data_dir=str(tmp_path))
+    np.testing.assert_array_equal(part.images, PIXELS[3:9])
+    stream = datasets.stream("formats", image_size=9, data_dir=str(tmp_path))
+    indices, late, _ = next(stream.batches(4, 7))  # from the eighth on
+    np.testing.assert_array_equal(indices, [7, 8, 9, 10])
+    np.testing.assert_array_equal(late, PIXELS[7:11])
 
 
 def test_cifar100(test_data, no_network):

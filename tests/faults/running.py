@@ -1,0 +1,103 @@
+"""Starting runs, disturbing them, and telling whether two runs are the same."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+import patchvae_tf
+from tests.testing_utils import random_images
+
+ROOT = pathlib.Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+SECONDS = 300  # that anything may take on a machine that does much else
+
+
+def write_images(path, count=68):
+    """An .npz of small images."""
+    np.savez(path, x_train=(random_images(count, 16) * 255).astype("uint8"))
+    return path
+
+
+def command(dataset, run_dir, *flags, workers=1):
+    """The command of a small run."""
+    launcher = ["trainers.launch", f"--workers={workers}", "--"] if workers > 1 else []
+    return [
+        *(sys.executable, "-m", *launcher, "trainers.unsupervised"),
+        *("--image_size=16", "--num_parts=2", "--batch_size=8", "--epochs=2"),
+        *("--learning_rate=1e-3", "--validation_examples=4", "--checkpoint_minutes=0"),
+        *(f"--dataset={dataset}", f"--run_dir={run_dir}", *flags),
+    ]
+
+
+def run(*args, **kwargs):
+    """Runs it to its end."""
+    return subprocess.run(
+        command(*args, **kwargs),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+
+
+@contextlib.contextmanager
+def started(*args, **kwargs):
+    """A run that is under way; killed at the end of the block if it still is."""
+    process = subprocess.Popen(
+        command(*args, **kwargs),
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()  # a launcher ends its workers
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(90)
+            process.kill()
+        process.communicate()
+
+
+def wait_for(condition, process):
+    """Waits until `condition()`; False if the process ended before."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        if process.poll() is not None:
+            return False
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    return True
+
+
+def newest_step(run_dir):
+    """The step of the newest checkpoint; -1 without any."""
+    paths = (pathlib.Path(run_dir) / "checkpoints").glob("step-*.index")
+    return max((int(path.stem.split("-")[1]) for path in paths), default=-1)
+
+
+def assert_same_run(one, other):
+    """Weights, optimizer and record are equal to the last bit."""
+    models = [patchvae_tf.load_model(path) for path in (one, other)]
+    variables = [[*model.weights, *model.optimizer.variables] for model in models]
+    for a, b in zip(*variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    assert _record(one) == _record(other)
+
+
+def _record(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    for record in records:
+        del record["images_per_second"]
+    return records

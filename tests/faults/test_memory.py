@@ -1,0 +1,28 @@
+"""What a long run holds in memory."""
+
+import psutil
+import pytest
+
+from tests.faults import running
+
+EPOCH_STEPS, EPOCHS = 100, 20
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_two_thousand_steps(tmp_path):
+    images = running.write_images(tmp_path / "images.npz", 8 * EPOCH_STEPS + 4)
+    flags = ("--noexport", f"--epochs={EPOCHS}", "--checkpoint_minutes=60")
+    resident = {}  # by finished epochs
+    with running.started(images, tmp_path / "run", *flags) as process:
+        record = tmp_path / "run/metrics.jsonl"
+
+        def epochs():
+            return len(record.read_text().splitlines()) if record.exists() else 0
+
+        for epoch in range(1, EPOCHS):
+            assert running.wait_for(lambda: epochs() >= epoch, process), epoch  # noqa: B023
+            resident[epoch] = psutil.Process(process.pid).memory_info().rss
+        _, errors = process.communicate(timeout=running.SECONDS)
+    assert process.returncode == 0, errors
+    print({epoch * EPOCH_STEPS: round(size / 1e6, 1) for epoch, size in resident.items()})
+    assert max(resident.values()) <= 1.02 * resident[2]

@@ -1,0 +1,103 @@
+"""A program that trains small models by the trainers' own loop, with plain gradient steps.
+
+Adam would blow rounding up where a gradient is near 0. The chief leaves the weights:
+
+  python -m tests.trainers.plain_training OUTPUT.npz MODEL,MODEL [cpu:2] [STEPS_PER_EXECUTION] [xla]
+"""
+
+import sys
+import tempfile
+
+import keras
+import numpy as np
+
+from tests.testing_utils import random_images
+from trainers import cluster as clusters
+from trainers import console
+from trainers.execution import Execution
+
+STEPS, BATCH = 6, 8
+RATES = {"patchvae": 1e-5, "beta_vae": 1e-6, "bigan": 1e-3, "adversarial": 1e-6}
+
+
+def train(name, cluster, strategy, execution, stop_request):
+    """Returns the weights, the furthest that a trained one went, and the validation loss."""
+    import tensorflow as tf
+
+    import patchvae_tf
+    from patchvae_tf import datasets
+    from trainers import checkpoints, loop, runs
+
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = {
+            "patchvae": lambda: patchvae_tf.PatchVAE(16, num_parts=2),
+            "adversarial": lambda: patchvae_tf.PatchVAE(16, num_parts=2, adversarial_weight=20.0),
+            "beta_vae": lambda: patchvae_tf.BetaVAE(16, latent_dim=4),
+            "bigan": lambda: patchvae_tf.BiGAN(16, latent_dim=4),
+        }[name]()
+        sides = {"optimizer": RATES[name], "discriminator_optimizer": 1e-3}
+        model.compile(**{side: keras.optimizers.SGD(rate, 0.9) for side, rate in sides.items()})
+    before = [weight.numpy() for weight in model.trainable_weights]
+    images = (random_images(3 * BATCH, 16) * 255).astype("uint8")
+
+    def batches(start_step, rows):
+        return datasets.training_batches(
+            images,
+            batch_size=BATCH,
+            seed=0,
+            flip=True,
+            start_step=start_step,
+            total_steps=STEPS,
+            rows=rows,
+        )
+
+    job = loop.Job(
+        model=model,
+        strategy=strategy,
+        training_batches=batches,
+        validation_batches=datasets.evaluation_batches(images, batch_size=5),
+        checked=images[:2],
+        steps_per_epoch=3,
+        epochs=STEPS // 3,
+        batch_size=BATCH,
+        execution=execution,
+        on_epoch=lambda epoch, step, record: None,
+        cluster=cluster,
+    )
+    with tempfile.TemporaryDirectory() as folder, strategy.scope():
+        run_folder = runs.RunFolder(folder, writes=cluster.is_chief)
+        saved = checkpoints.Checkpoints(folder, model, writes=cluster.is_chief)
+        writer = tf.summary.create_noop_writer()
+        assert loop.train(job, saved, run_folder, writer, stop_request)
+        validation = run_folder.last_metrics["val_loss"] if cluster.is_chief else 0.0
+        clusters.wait_for_all(cluster, strategy)
+    after = [weight.numpy() for weight in model.trainable_weights]
+    moved = max(np.abs(a - b).max() for a, b in zip(before, after, strict=True))
+    return [weight.numpy() for weight in model.weights], moved, validation
+
+
+def main(output, names, *options):
+    """Trains each of the models."""
+    cluster = clusters.from_environment()
+    execution = Execution(
+        devices=next((one for one in options if one.startswith("cpu")), None),
+        steps_per_execution=next((int(one) for one in options if one.isdigit()), 1),
+        xla="xla" in options,
+        checkpoint_minutes=60.0,
+    )
+    from trainers import devices
+
+    strategy = devices.strategy(execution.devices, cluster)
+    stop_request = console.StopRequest()
+    arrays = {"replicas": strategy.num_replicas_in_sync}
+    for name in names.split(","):
+        weights, moved, validation = train(name, cluster, strategy, execution, stop_request)
+        arrays |= {f"{name}/moved": moved, f"{name}/validation": validation}
+        arrays |= {f"{name}/{i}": weight for i, weight in enumerate(weights)}
+    if cluster.is_chief:
+        np.savez(output, **arrays)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

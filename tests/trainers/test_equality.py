@@ -1,0 +1,76 @@
+"""What computes, and in how many pieces, does not change what is learned."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+PROGRAM = "tests.trainers.plain_training"
+OTHERS = "beta_vae,bigan,adversarial"
+
+
+def _trained(output, models, *options, workers=1):
+    launcher = ["trainers.launch", f"--workers={workers}", "--"] if workers > 1 else []
+    command = [sys.executable, "-m", *launcher, PROGRAM, output, models, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=QUIET)
+    assert done.returncode == 0, done.stderr
+    return np.load(output)
+
+
+def _assert_equal(one, other, tolerance):
+    assert set(one.files) == set(other.files)
+    for name in one.files:
+        if name.endswith("validation"):
+            assert one[name] == pytest.approx(other[name], rel=1e-5)
+        elif not name.endswith(("replicas", "moved")):
+            np.testing.assert_allclose(other[name], one[name], atol=tolerance, rtol=0, err_msg=name)
+
+
+def _assert_moved(run, models):
+    for model in models.split(","):
+        assert run[f"{model}/moved"] > 1e-4
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return _trained(tmp_path_factory.mktemp("plain") / "plain.npz", "patchvae")
+
+
+def test_two_workers_learn_what_one_does(plain, tmp_path):
+    two = _trained(tmp_path / "two.npz", "patchvae", workers=2)
+    assert (plain["replicas"], two["replicas"]) == (1, 2)
+    _assert_moved(plain, "patchvae")
+    _assert_equal(plain, two, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "replicas", "tolerance"),
+    [
+        (["2"], 1, 1e-7),  # 2 does not divide the 3 steps of an epoch
+        (["xla"], 1, 1e-6),
+        (["cpu:2", "3"], 2, 1e-6),
+    ],
+)
+def test_fused_and_compiled_steps_equal_plain_ones(options, replicas, tolerance, plain, tmp_path):
+    other = _trained(tmp_path / "other.npz", "patchvae", *options)
+    assert other["replicas"] == replicas
+    _assert_equal(plain, other, tolerance)
+
+
+@pytest.mark.slow
+def test_every_other_model_equals_itself_on_two_devices_and_two_workers(tmp_path):
+    one = _trained(tmp_path / "one.npz", OTHERS)
+    _assert_moved(one, OTHERS)
+    for name, options, workers in (
+        ("devices", ["cpu:2"], 1),
+        ("workers", [], 2),
+        ("both", ["2"], 2),
+        ("xla", ["xla"], 1),
+    ):
+        other = _trained(tmp_path / f"{name}.npz", OTHERS, *options, workers=workers)
+        _assert_equal(one, other, 1e-6)

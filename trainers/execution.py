@@ -1,0 +1,41 @@
+"""How a run is executed: nothing of it changes what is learned, but for rounding."""
+
+import dataclasses
+import re
+
+from patchvae_tf.config import check_ranges, setting
+from patchvae_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """Settings of every command that trains; a run may go on with others."""
+
+    devices: str | None = setting(
+        None,
+        "Run",
+        "what computes: gpu:N, or cpu:N for N logical processors, to try replicas anywhere "
+        "(default: every GPU, else the processor)",
+    )
+    steps_per_execution: int = setting(
+        1, "Run", "training steps that are run as one graph, to spare the host", minimum=1
+    )
+    xla: bool = setting(False, "Run", "compile the training step by XLA; for one device")
+    checkpoint_minutes: float = setting(
+        10.0, "Run", "minutes between two checkpoints inside an epoch", minimum=0.0
+    )
+    on_save_error: str = setting(
+        "stop",
+        "Run",
+        "when a checkpoint cannot be written (a full disk): stop, or continue with a warning",
+        choices=("stop", "continue"),
+    )
+
+    def __post_init__(self):
+        """Raises InputError for the first setting out of its range."""
+        check_ranges(self)
+        if self.devices is not None and not re.fullmatch(r"(cpu|gpu):[1-9]\d*", self.devices):
+            raise InputError(
+                "--devices must be cpu:N or gpu:N, N their number. "
+                f"Received: {self.devices!r}. Use e.g. cpu:2."
+            )
