@@ -10,6 +10,7 @@ import pytest
 import patchvae_tf
 from patchvae_tf import recipes
 from patchvae_tf.config import UnsupervisedConfig
+from trainers.execution import Execution
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -19,7 +20,8 @@ BUILD = (ROOT / "BUILD.md").read_text()
 def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
     rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
     fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
-    assert list(rows) == [*fields, "preset", "run_dir", "checkpoint_minutes", "export"]
+    execution = {field.name: field for field in dataclasses.fields(Execution)}
+    assert list(rows) == [*fields, "preset", "run_dir", "export", *execution]
 
     def shown(value):
         if isinstance(value, str):
@@ -27,7 +29,7 @@ def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
         return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
     said = {name: recipes.values(name, "") for name in recipes.DESCRIPTIONS}
-    for name, field in fields.items():
+    for name, field in {**fields, **execution}.items():
         if name in said[recipes.DEFAULT]:
             values = {f"`{recipe}`": shown(said[recipe][name]) for recipe in said}
             assert rows[name] == "; ".join(f"{recipe} {value}" for recipe, value in values.items())
