@@ -19,7 +19,7 @@ BUILD = (ROOT / "BUILD.md").read_text()
 def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
     rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
     fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
-    assert list(rows) == [*fields, "run_dir", "checkpoint_minutes", "export"]
+    assert list(rows) == [*fields, "run_dir", "checkpoint_minutes", "export", "report"]
 
     def shown(value):
         if isinstance(value, str):

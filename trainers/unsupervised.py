@@ -5,6 +5,7 @@ import pathlib
 from absl import flags
 
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.errors import InputError
 from trainers import console, runs
 from trainers import flags as config_flags
 
@@ -31,10 +32,11 @@ def main(stop_request):
         stop_request,
         checkpoint_seconds=60 * flags.FLAGS.checkpoint_minutes,
         export=flags.FLAGS.export,
+        report=flags.FLAGS.report,
     )
 
 
-def train(config, run_dir, stop_request, checkpoint_seconds, export):
+def train(config, run_dir, stop_request, checkpoint_seconds, export, report=False):
     """Trains, or goes on training, in `run_dir`.
 
     Args:
@@ -43,6 +45,7 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         stop_request: console.StopRequest.
         checkpoint_seconds: float, between two checkpoints inside an epoch.
         export: bool, whether to write a SavedModel at the end.
+        report: bool, whether to write `report.html` at the end.
 
     Raises:
         InputError: bad settings, data or folder.
@@ -54,6 +57,8 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
     run_folder.check("config.json", config.to_json(), "other settings")
     if run_folder.result is not None:
         print(f"{run_dir} is finished: {_summary(run_folder.result)}")
+        if report and not (run_dir / "report.html").exists():  # the end of it was cut off
+            _report(run_dir)
         return
     print(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
 
@@ -122,7 +127,19 @@ def train(config, run_dir, stop_request, checkpoint_seconds, export):
         version = saved_model.export_model(model, run_dir / "export", record)
         print(f"SavedModel: {version}", flush=True)
     runs.write_json(run_dir / "result.json", result)
+    if report:
+        _report(run_dir, model)
     print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
+
+
+def _report(run_dir, model=None):
+    """Writes the report; a run is none the worse where that fails."""
+    from trainers import report
+
+    try:
+        report.write(report.ReportConfig(run_dir=str(run_dir)), model)
+    except (InputError, OSError) as error:
+        print(f"no report: {error}. Try python -m trainers.report --run_dir={run_dir}", flush=True)
 
 
 def _summary(result):
@@ -143,8 +160,9 @@ def run():
         lower_bound=0.0,
     )
     flags.DEFINE_bool("export", True, "write a SavedModel to RUN_DIR/export at the end")
+    flags.DEFINE_bool("report", True, "write RUN_DIR/report.html and its pictures at the end")
     parser = config_flags.parser(
-        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes", "export"]}
+        USAGE, UnsupervisedConfig, {"Run": ["run_dir", "checkpoint_minutes", "export", "report"]}
     )
     console.run(main, parser)
 

@@ -8,10 +8,12 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from patchvae_tf.errors import InputError
+
 OCCURS = 0.5  # the probability from which on a part is taken to occur
 DEAD = 0.001  # a part that occurs in a smaller share of the images is called dead
 ALWAYS_ON = 0.95  # a part whose mean probability is above is called always on
-_PICTURED_AT_MOST = 32
+_PICTURED_AT_MOST = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,6 +93,9 @@ def survey(
 
     Returns:
         A `Survey`.
+
+    Raises:
+        InputError: there is no image.
     """
     look = _compiled(model)
     features = _FeatureSample(class_names, most_features, most_classes)
@@ -101,9 +106,11 @@ def survey(
         features.add(outputs["features"], labels)
         if "occurrence" in outputs:
             parts.add(outputs["occurrence"], indices, images, labels)
-        pictured.append(images[0])
-        if len(pictured) > _PICTURED_AT_MOST:  # keeps memory bounded, and the rest spread
+        pictured += [image.copy() for image in images[:: max(1, len(images) // 8)]]
+        while len(pictured) > _PICTURED_AT_MOST:  # keeps memory bounded, and the rest spread
             del pictured[1::2]
+    if not features.seen:
+        raise InputError("there is no image to look at: none came, or none can be read.")
     return Survey(
         count=features.seen,
         class_names=class_names,

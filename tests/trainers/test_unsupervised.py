@@ -51,6 +51,7 @@ def _flags(images, run_dir, *more):
         "--validation_examples=4",
         "--checkpoint_minutes=0",  # a checkpoint after every step
         "--noexport",
+        "--noreport",
         *more,
     )
 
