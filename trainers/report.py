@@ -133,8 +133,9 @@ def _batches(stream, image_size, most):
     stretches = 1 if count == len(stream) else min(_STRETCHES, count)
     with tqdm.tqdm(total=count, desc="Looking at images", unit=" images", delay=2) as bar:
         for number in range(stretches):
-            start = number * len(stream) // stretches
-            end = start + count * (number + 1) // stretches - count * number // stretches
+            taken, next_taken = (count * k // stretches for k in (number, number + 1))
+            start = taken + (len(stream) - count) * number // max(stretches - 1, 1)
+            end = start + next_taken - taken
             for indices, images, labels in stream.batches(batch_size, start):
                 inside = indices < end
                 if inside.any():

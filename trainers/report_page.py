@@ -72,9 +72,8 @@ def _summary(result):
         speed = result.get("images_per_second")
         at = f" at {speed:.0f} images/s" if speed else ""
         device = f" on {result['device']}" if "device" in result else ""
-        sentences.append(
-            f"Trained for {result['epoch']} epochs, {result['step']:,} steps{at}{device}."
-        )
+        epochs = "1 epoch" if result["epoch"] == 1 else f"{result['epoch']} epochs"
+        sentences.append(f"Trained for {epochs}, {result['step']:,} steps{at}{device}.")
     probe = result.get("linear_probe")
     if probe:
         sentences.append(

@@ -31,6 +31,8 @@ def read(run_dir):
     }
     held_out = {name[4:]: curve for name, curve in by_epoch.items() if name.startswith("val_")}
     training = {name: curve for name, curve in by_epoch.items() if not name.startswith("val_")}
+    if len(records) == 1:
+        del training["images_per_second"]  # one point is no curve
     return {**training, **_from_tensorboard(run_dir / "tensorboard")}, held_out
 
 

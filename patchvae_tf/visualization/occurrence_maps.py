@@ -2,14 +2,21 @@
 
 import matplotlib
 import numpy as np
+from matplotlib.colors import ListedColormap
 
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.tables import as_uint8, picture_table
 
 # From dark blue to yellow, even in lightness: legible to the colour-blind, and in grey.
-COLOUR_MAP = "cividis"
-MOST_PARTS = 32  # rows of a figure
+_COLOURS = matplotlib.colormaps["cividis"]
 _OPACITY = 0.6  # of the colours over the image
+_GREYS = (0.25, 0.65)  # what black and white of the image become: colours tell the probability
+MOST_PARTS = 32  # rows of a figure
+
+# Of the bar beside the maps: the colours over mid-grey, as they are seen.
+COLOUR_MAP = ListedColormap(
+    _OPACITY * _COLOURS(np.linspace(0, 1, 256))[:, :3] + (1 - _OPACITY) * np.mean(_GREYS)
+)
 
 
 def occurrence_figure(model, images, parts=None):
@@ -63,6 +70,7 @@ def heat_map(image, probabilities):
     """
     image = as_uint8(image)
     grey = image.astype(np.float32).mean(axis=-1, keepdims=True) / 255.0  # [H, W, 1]
+    grey = _GREYS[0] + (_GREYS[1] - _GREYS[0]) * grey
     blocks = np.kron(probabilities, np.ones(np.array(image.shape[:2]) // probabilities.shape))
-    colours = matplotlib.colormaps[COLOUR_MAP](blocks)[..., :3]  # [H, W, 3]
+    colours = _COLOURS(blocks)[..., :3]  # [H, W, 3]
     return as_uint8((1 - _OPACITY) * grey + _OPACITY * colours)
