@@ -4,7 +4,7 @@ from patchvae_tf.visualization.curves import curves_figure
 from patchvae_tf.visualization.first_layer import first_layer_figure
 from patchvae_tf.visualization.galleries import gallery_figure
 from patchvae_tf.visualization.grids import occurrence_grid, reconstruction_grid, tile
-from patchvae_tf.visualization.occurrence_maps import heat_map, occurrence_figure
+from patchvae_tf.visualization.occurrence_maps import heat_map, maps_figure, occurrence_figure
 from patchvae_tf.visualization.part_matching import matching_figure
 from patchvae_tf.visualization.part_statistics import (
     cooccurrence_figure,
@@ -29,6 +29,7 @@ __all__ = [
     "frequency_figure",
     "gallery_figure",
     "heat_map",
+    "maps_figure",
     "matching_figure",
     "move_part",
     "occurrence_figure",

@@ -74,3 +74,28 @@ def heat_map(image, probabilities):
     blocks = np.kron(probabilities, np.ones(np.array(image.shape[:2]) // probabilities.shape))
     colours = _COLOURS(blocks)[..., :3]  # [H, W, 3]
     return as_uint8((1 - _OPACITY) * grey + _OPACITY * colours)
+
+
+def maps_figure(image, occurrence, parts=None, columns=8):
+    """The occurrence maps of one image, side by side.
+
+    Args:
+        image: [H, W, 3], uint8 or float in [0, 1].
+        occurrence: [h, w, num_parts] in [0, 1]; h divides H, w divides W.
+        parts: list of int, which and in which order; None: all.
+        columns: int, maps in a row.
+
+    Returns:
+        matplotlib `Figure`. Below each map stand the part's number and its highest probability.
+    """
+    parts = list(range(occurrence.shape[-1])) if parts is None else parts
+    tiles = [heat_map(image, occurrence[..., part]) for part in parts]
+    captions = [f"part {part}: {occurrence[..., part].max():.2f}" for part in parts]
+    starts = range(0, len(parts), columns)
+    return picture_table(
+        [tiles[start : start + columns] for start in starts],
+        tile_dots=80,
+        captions=[captions[start : start + columns] for start in starts],
+        colour_map=COLOUR_MAP,
+        colour_label="probability that the part occurs",
+    )

@@ -35,10 +35,10 @@ class _Page(html.parser.HTMLParser):
         self.text += data
 
 
-def _run_folder(folder, model, **settings):
+def _run_folder(folder, trained, **settings):
     """A finished run of an untrained model."""
     folder.mkdir()
-    model.save(folder / "model.keras")
+    trained.save(folder / "model.keras")
     settings = {"model": "patchvae", "dataset": "unknown", "seed": 0, **settings}
     (folder / "config.json").write_text(json.dumps(settings))
     (folder / "data.json").write_text(json.dumps({"training_images": 64, "skipped": []}))
