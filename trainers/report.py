@@ -105,11 +105,25 @@ def write(config, model=None):
         width = round(figure.get_figwidth() * 100)
         sections.append((section, (folder / f"{section.name}.png").read_bytes(), width))
     page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
+    runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"report on {looked_at}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
     return path
+
+
+def _numbers(survey, dataset, split):
+    """What the page says of the parts, for programs."""
+    return {
+        "dataset": dataset,
+        "split": split,
+        "images": survey.count,
+        "mean_probability": survey.rate.round(6).tolist(),
+        "share_of_images": survey.present.round(6).tolist(),
+        "dead": survey.dead,
+        "always_on": survey.always_on,
+    }
 
 
 def _open(dataset, split, data):

@@ -69,7 +69,7 @@ def class_name(label, class_names):
     """A label as people read it, or None."""
     if label < 0:
         return None
-    return str(label) if class_names is None else str(class_names[label]).replace("_", " ")
+    return f"class {label}" if class_names is None else str(class_names[label]).replace("_", " ")
 
 
 def _caption(finding, class_names):

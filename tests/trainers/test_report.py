@@ -82,6 +82,10 @@ def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, images):
     assert {link for _, link in page.links} == {f"#{name}" for name in names}
     assert names <= page.ids
     assert "http" not in text
+    numbers = json.loads((run_dir / "report.json").read_text())
+    assert (numbers["images"], numbers["split"]) == (40, "train")
+    assert (numbers["dead"], numbers["always_on"]) == ([0], [1])
+    assert numbers["mean_probability"][1] == pytest.approx(1.0)
     assert "Dead (part 0)" in page.text
     assert "Always on (part 1)" in page.text
     assert "2 of 4 parts occur" in page.text
