@@ -90,7 +90,10 @@ class Demo:
             self._index = explanation.build_index(self._answer, stream, most=config.max_indexed)
 
     def pictures(self, content):
-        """[(title, address of a PNG that holds the picture)] of an uploaded file's bytes.
+        """What is shown of an uploaded file's bytes.
+
+        Returns:
+            list of (title, address that holds the whole PNG, width in CSS pixels).
 
         Raises:
             InputError: it is no image.
