@@ -133,7 +133,7 @@ def address(exported, folder):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}/"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while True:
         try:
             urllib.request.urlopen(address, timeout=5).close()
@@ -152,7 +152,7 @@ def test_the_page_in_a_browser(browser, address, folder, tmp_path):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support.ui import WebDriverWait
 
-    wait = WebDriverWait(browser, 60)
+    wait = WebDriverWait(browser, 200)
     browser.get(address)
 
     def upload(path):
