@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help train test test-all lint format benchmark clean
+.PHONY: help train test test-all lint format docs demo benchmark clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,13 @@ lint: $(VENV)/.installed-dev ## Checks style
 format: $(VENV)/.installed-dev ## Mends style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed-dev ## Builds the API reference into build/docs
+	PYTHONPATH=. TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build_api.py build/docs
+
+demo: $(VENV)/.installed ## Serves a page to try a model: ARGS="--saved_model=RUN"
+	$(BIN)/python -m pip install --quiet --requirement requirements-demo.txt
+	$(BIN)/python -m export.demo $(ARGS)
 
 benchmark: $(VENV)/.installed ## Measures training and feature extraction
 	$(BIN)/python -m benchmarks.throughput $(ARGS)

@@ -21,7 +21,7 @@ def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
     rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
     fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
     execution = {field.name: field for field in dataclasses.fields(Execution)}
-    assert list(rows) == [*fields, "preset", "run_dir", "export", *execution]
+    assert list(rows) == [*fields, "preset", "run_dir", "export", "report", *execution]
 
     def shown(value):
         if isinstance(value, str):

@@ -6,6 +6,7 @@ from absl import flags
 
 from patchvae_tf import presets
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.errors import InputError
 from trainers import cluster as clusters
 from trainers import console, runs
 from trainers import flags as config_flags
@@ -35,10 +36,11 @@ def main(stop_request):
         stop_request,
         config_flags.read(Execution),
         export=flags.FLAGS.export,
+        report=flags.FLAGS.report,
     )
 
 
-def train(config, run_dir, stop_request, execution, export):
+def train(config, run_dir, stop_request, execution, export, report=False):
     """Trains, or goes on training, in `run_dir`.
 
     Args:
@@ -47,6 +49,7 @@ def train(config, run_dir, stop_request, execution, export):
         stop_request: console.StopRequest.
         execution: Execution.
         export: bool, whether to write a SavedModel at the end.
+        report: bool, whether to write `report.html` at the end.
 
     Raises:
         InputError: bad settings, data or folder.
@@ -59,6 +62,8 @@ def train(config, run_dir, stop_request, execution, export):
     run_folder.check("config.json", config.to_json(), "other settings")
     if run_folder.result is not None:
         print(f"{run_dir} is finished: {_summary(run_folder.result)}")
+        if report and not (run_dir / "report.html").exists():  # the end of it was cut off
+            _report(run_dir)
         return
     say = print if cluster.is_chief else _silent
     say(f"{config.model} on {config.dataset}, in {run_dir}", flush=True)
@@ -115,12 +120,15 @@ def train(config, run_dir, stop_request, execution, export):
         if not complete:
             raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
         if cluster.is_chief:
-            _finish(config, model, images, run_folder, facts, export)
+            result = _finish(config, model, images, run_folder, facts, export)
+            if report:
+                _report(run_dir, model)
+            print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
         clusters.wait_for_all(cluster, strategy)
 
 
 def _finish(config, model, images, run_folder, facts, export):
-    """Writes the model, what its features are worth, its export and the result."""
+    """Writes the model, what its features are worth, its export and the result, returned too."""
     from export import saved_model
     from trainers import devices, evaluation
 
@@ -148,7 +156,17 @@ def _finish(config, model, images, run_folder, facts, export):
         version = saved_model.export_model(model, run_dir / "export", record)
         print(f"SavedModel: {version}", flush=True)
     run_folder.write("result.json", result)
-    print(f"done: {_summary(result)}\nmodel, pictures and record: {run_dir}")
+    return result
+
+
+def _report(run_dir, model=None):
+    """Writes the report; a run is none the worse where that fails."""
+    from trainers import report
+
+    try:
+        report.write(report.ReportConfig(run_dir=str(run_dir)), model)
+    except (InputError, OSError) as error:
+        print(f"no report: {error}. Try python -m trainers.report --run_dir={run_dir}", flush=True)
 
 
 def _parameters(model):
@@ -178,10 +196,14 @@ def run():
     )
     config_flags.define(Execution)
     flags.DEFINE_bool("export", True, "write a SavedModel to RUN_DIR/export at the end")
+    flags.DEFINE_bool("report", True, "write RUN_DIR/report.html and its pictures at the end")
     parser = config_flags.parser(
         USAGE,
         UnsupervisedConfig,
-        {"Preset": ["preset"], "Run": ["run_dir", "export", *config_flags.names(Execution)]},
+        {
+            "Preset": ["preset"],
+            "Run": ["run_dir", "export", "report", *config_flags.names(Execution)],
+        },
     )
     console.run(main, parser)
 

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def _flags(images, run_dir, *more):
         "--validation_examples=4",
         "--checkpoint_minutes=0",  # a checkpoint after every step
         "--noexport",
+        "--noreport",
         *more,
     )
 
@@ -330,3 +332,15 @@ def test_two_devices_train_like_one(images, tmp_path):
     )
     assert odd.returncode == 1
     assert "multiple of the 2 devices" in odd.stderr
+
+
+def test_the_report_comes_at_the_end_and_again_where_it_was_cut_off(finished, images, tmp_path):
+    run_dir = tmp_path / "copy"
+    shutil.copytree(finished[0], run_dir)
+    done = _run(*_flags(images, run_dir, "--export", "--report"))
+    assert done.returncode == 0, done.stderr
+    assert "is finished" in done.stdout
+    assert f"train: {run_dir}/report.html" in done.stdout
+    assert "4 parts occur in some images" in (run_dir / "report.html").read_text()
+    assert (run_dir / "pictures/part-galleries.png").exists()
+    assert "report on" not in _run(*_flags(images, run_dir, "--export", "--report")).stdout

@@ -1,0 +1,80 @@
+"""Part galleries: the patches where a part occurs with the highest probability."""
+
+import textwrap
+
+import numpy as np
+
+from patchvae_tf.visualization.inputs import check_has_parts
+from patchvae_tf.visualization.receptive_field import receptive_field
+from patchvae_tf.visualization.tables import picture_table
+
+_HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logits
+
+
+def gallery_figure(model, survey, parts=None, patch_size=None):
+    """A row a part: its best patches, each with its probability and, where known, its class.
+
+    Args:
+        model: the `PatchVAE` that was surveyed.
+        survey: `Survey`.
+        parts: list of int, which and in which order; None: all, by number.
+        patch_size: int, pixels of a side, around the middle of the location; None: twice the
+            stride. The title says it, beside the receptive field.
+
+    Returns:
+        matplotlib `Figure`.
+
+    Raises:
+        InputError: the model has no parts.
+    """
+    check_has_parts(model)
+    parts = range(model.num_parts) if parts is None else parts
+    size = patch_size or 2 * model.stride
+    rows = [[patch(found, model.stride, size) for found in survey.findings[part]] for part in parts]
+    seen = receptive_field(model.backbone) + (_HEAD_KERNEL - 1) * model.stride
+    return picture_table(
+        rows,
+        tile_dots=80,
+        row_labels=[f"part {part}\nin {survey.present[part]:.1%}\nof images" for part in parts],
+        captions=[
+            [_caption(found, survey.class_names) for found in survey.findings[part]]
+            for part in parts
+        ],
+        title=f"Where each part is most probable: {size} × {size} pixels (a location sees {seen})",
+    )
+
+
+def patch(finding, stride, size):
+    """Cuts the square around the middle of a finding's location.
+
+    Args:
+        finding: `Finding`.
+        stride: int, pixels of a location's side.
+        size: int, pixels of the patch's side.
+
+    Returns:
+        uint8 [size, size, 3]; mid-grey beyond the image's border.
+    """
+    margin = size  # enough on every side
+    pixels = np.pad(
+        finding.image, [(margin, margin), (margin, margin), (0, 0)], constant_values=128
+    )
+    top, left = (
+        round((place + 0.5) * stride - size / 2) + margin for place in (finding.row, finding.column)
+    )
+    return pixels[top : top + size, left : left + size]
+
+
+def class_name(label, class_names):
+    """A label as people read it, or None."""
+    if label < 0:
+        return None
+    return f"class {label}" if class_names is None else str(class_names[label]).replace("_", " ")
+
+
+def _caption(finding, class_names):
+    name = class_name(finding.label, class_names)
+    if name is None:
+        return f"{finding.probability:.2f}"
+    lines = textwrap.wrap(name.replace("+", " + "), 14, max_lines=3, placeholder=" …")
+    return "\n".join([f"{finding.probability:.2f}", *lines])

@@ -1,0 +1,31 @@
+"""What the pictures ask of a model, and the form in which they take images."""
+
+import tensorflow as tf
+
+from patchvae_tf.errors import InputError
+
+
+def as_float(images):
+    """Images as a float32 tensor [n, H, W, 3] in [0, 1]; uint8 ones are scaled."""
+    return tf.image.convert_image_dtype(tf.convert_to_tensor(images), tf.float32)
+
+
+def outputs_of(model, images):
+    """A model's outputs for a few images, as a dict of NumPy arrays; nothing in it is random."""
+    return {name: tensor.numpy() for name, tensor in model(as_float(images)).items()}
+
+
+def check_has_parts(model):
+    """Raises InputError for a model that knows no parts."""
+    if not hasattr(model, "num_parts"):
+        raise InputError(
+            f"a picture of parts needs a PatchVAE. Received: a {type(model).__name__}, which has "
+            "one code for the whole image."
+        )
+
+
+def check_part(model, part):
+    """Raises InputError unless `part` is one of the model's."""
+    check_has_parts(model)
+    if not 0 <= part < model.num_parts:
+        raise InputError(f"`part` must be one of 0 ... {model.num_parts - 1}. Received: {part}")

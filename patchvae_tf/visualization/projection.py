@@ -1,0 +1,85 @@
+"""Features in two dimensions, coloured by label."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
+
+from patchvae_tf.errors import InputError
+from patchvae_tf.visualization.galleries import class_name
+from patchvae_tf.visualization.tables import DOTS
+
+# Paul Tol's "muted", made for the colour-blind, and black; each with a mark of its own.
+_COLOURS = (
+    "#332288", "#cc6677", "#117733", "#ddaa33", "#88ccee",
+    "#aa4499", "#44aa99", "#882255", "#999933", "#000000",
+)  # fmt: skip
+_MARKS = "os^Dv<>PX*"
+_PERPLEXITY = 30  # of t-SNE: about how many neighbours a point has
+_LEAST = 10  # points of which neighbours can be drawn
+
+
+def project(features, seed=0):
+    """Standardised features brought to two dimensions that keep neighbours (t-SNE).
+
+    Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008. Only who is near
+    whom means something; distances between groups and directions do not.
+
+    Args:
+        features: [n, channels], n at least 10.
+        seed: int, of the optimisation.
+
+    Returns:
+        float32 [n, 2].
+
+    Raises:
+        InputError: there are fewer than 10 rows.
+    """
+    if len(features) < _LEAST:
+        raise InputError(
+            f"a projection needs the features of {_LEAST} images or more. Received: {len(features)}"
+        )
+    perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
+    tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
+    # In one thread: several wait for each other by spinning, on busy cores ten times as long.
+    with threadpool_limits(1):
+        return tsne.fit_transform(StandardScaler().fit_transform(features))
+
+
+def projection_figure(features, labels=None, class_names=None, seed=0):
+    """A point an image; colour and mark are its class.
+
+    Args:
+        features: [n, channels], n at least 10.
+        labels: int [n]; None or -1 where there is none.
+        class_names: names by label, or None.
+        seed: int.
+
+    Returns:
+        matplotlib `Figure`. Of more than ten classes the first ten are coloured, the others grey.
+
+    Raises:
+        InputError: there are fewer than 10 rows.
+    """
+    points = project(features, seed)
+    labels = np.full(len(points), -1) if labels is None else np.asarray(labels)
+    figure = Figure(figsize=(7.2, 4.8), dpi=DOTS, layout="constrained")
+    axes = figure.subplots()
+    classes = [label for label in np.unique(labels) if label >= 0][: len(_COLOURS)]
+    rest = ~np.isin(labels, classes)
+    axes.scatter(*points[rest].T, s=12, color="#a0a0a0", linewidths=0)
+    for number, label in enumerate(classes):
+        axes.scatter(
+            *points[labels == label].T,
+            s=18,
+            color=_COLOURS[number],
+            marker=_MARKS[number],
+            linewidths=0,
+            label=class_name(label, class_names).replace("+", " +\n"),
+        )
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(f"φ's features of {len(points):,} images (t-SNE)", fontsize=9.5, weight="bold")
+    if classes:
+        figure.legend(frameon=False, fontsize=7.5, loc="outside right center")
+    return figure

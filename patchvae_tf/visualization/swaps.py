@@ -1,0 +1,105 @@
+"""What a part's code does: its look taken from another image, or its place changed."""
+
+import numpy as np
+
+from patchvae_tf.visualization.inputs import as_float, check_part, outputs_of
+from patchvae_tf.visualization.tables import picture_table
+
+
+def swap_appearance(model, image, donor, part):
+    """Rebuilds an image with the look that a part has in another.
+
+    Args:
+        model: a `PatchVAE`.
+        image, donor: [H, W, 3], uint8 or float in [0, 1].
+        part: int.
+
+    Returns:
+        float32 [H, W, 3] in [0, 1].
+
+    Raises:
+        InputError: the model has no such part.
+    """
+    check_part(model, part)
+    codes, of_donor = (
+        outputs_of(model, one[np.newaxis]) for one in map(np.asarray, (image, donor))
+    )
+    appearance = codes["appearance_mean"].copy()  # [1, num_parts, appearance_dim]
+    appearance[:, part] = of_donor["appearance_mean"][:, part]
+    return model.decoder(model.latent_map(codes["occurrence"], appearance)).numpy()[0]
+
+
+def move_part(model, image, part, rows, columns):
+    """Rebuilds an image with a part moved on the grid of locations.
+
+    Args:
+        model: a `PatchVAE`.
+        image: [H, W, 3], uint8 or float in [0, 1].
+        part: int.
+        rows, columns: int, how far down and to the right, in locations (8 pixels each). What leaves
+            the grid is lost; where nothing comes in the part does not occur.
+
+    Returns:
+        float32 [H, W, 3] in [0, 1].
+
+    Raises:
+        InputError: the model has no such part.
+    """
+    check_part(model, part)
+    codes = outputs_of(model, np.asarray(image)[np.newaxis])
+    occurrence = codes["occurrence"].copy()  # [1, h, w, num_parts]
+    occurrence[0, ..., part] = _shifted(occurrence[0, ..., part], rows, columns)
+    return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
+
+
+def _shifted(grid, rows, columns):
+    height, width = grid.shape
+    moved = np.zeros_like(grid)
+    kept = grid[max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)]
+    top, left = max(rows, 0), max(columns, 0)
+    moved[top : top + kept.shape[0], left : left + kept.shape[1]] = kept
+    return moved
+
+
+def swap_figure(model, findings):
+    """A row a part: an image, another one, the first with the other's look, and with it moved.
+
+    Args:
+        model: a `PatchVAE`.
+        findings: dict part -> list of two `Finding`s or more; the first is image A, image B the
+            one of the others whose part looks least like A's. The part moves by half the grid,
+            away from where it was found.
+
+    Returns:
+        matplotlib `Figure`. Differences are against the rebuilt image, on the images' own scale
+        times 3.
+    """
+    rows = []
+    for part, several in findings.items():
+        outputs = outputs_of(model, np.stack([one.image for one in several]))
+        looks = outputs["appearance_mean"][:, part]  # [n, appearance_dim]
+        farthest = np.argmax(np.linalg.norm(looks - looks[0], axis=-1))
+        found, donor = several[0], several[farthest]
+        rebuilt = outputs["reconstruction"][0]
+        swapped = swap_appearance(model, found.image, donor.image, part)
+        moved = move_part(model, found.image, part, *_away(found, model))
+        originals = [as_float(one.image).numpy() for one in (found, donor)]
+        changes = [np.clip(3 * np.abs(one - rebuilt), 0, 1) for one in (swapped, moved)]
+        rows.append([*originals, rebuilt, swapped, changes[0], moved, changes[1]])
+    return picture_table(
+        rows,
+        tile_dots=80,
+        row_labels=[f"part {part}" for part in findings],
+        column_labels=[
+            "image A", "image B", "A rebuilt", "A, the part\nas in B", "change × 3",
+            "A, the part\nmoved", "change × 3",
+        ],
+        title="The code of one part, changed",
+    )  # fmt: skip
+
+
+def _away(found, model):
+    """(rows, columns) by half the grid, towards the farther side."""
+    size = found.image.shape[0] // model.stride
+    half = max(size // 2, 1)
+    return tuple(half if place < half else -half for place in (found.row, found.column))
