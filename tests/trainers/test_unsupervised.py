@@ -301,21 +301,8 @@ def test_two_devices_train_like_one(images, tmp_path):
     # The trainer itself under MirroredStrategy, on two logical processors. With steps this small
     # the terms are those of the same images, flips and noise; large ones of Adam would blow
     # rounding up where a gradient is near 0.
-    program = (
-        "import sys, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "from trainers import unsupervised\n"
-        "unsupervised.run()\n"
-    )
     small = ("--learning_rate=1e-6", "--epochs=1", "--precision=float32")
-    done = subprocess.run(
-        [sys.executable, "-c", program, *_flags(images, tmp_path / "two", *small)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    done = _run(*_flags(images, tmp_path / "two", "--devices=cpu:2", *small))
     assert done.returncode == 0, done.stderr
     assert "2 devices" in done.stdout
     assert _run(*_flags(images, tmp_path / "one", *small)).returncode == 0
@@ -324,12 +311,7 @@ def test_two_devices_train_like_one(images, tmp_path):
     )
     for name in set(one) - {"images_per_second"}:
         assert two[name] == pytest.approx(one[name], rel=1e-4), name
-    odd = subprocess.run(
-        [sys.executable, "-c", program, *_flags(images, tmp_path / "odd", "--batch_size=7")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    odd = _run(*_flags(images, tmp_path / "odd", "--devices=cpu:2", "--batch_size=7"))
     assert odd.returncode == 1
     assert "multiple of the 2 devices" in odd.stderr
 
