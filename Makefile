@@ -16,7 +16,7 @@ train: $(VENV)/.installed ## Trains with no settings but ARGS="--flag=value ..."
 test: $(VENV)/.installed-dev ## Lints, then runs the tests that take minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-all: $(VENV)/.installed-dev ## Runs every test
 	$(BIN)/python -m pytest $(ARGS)
