@@ -113,16 +113,21 @@ def _made_with(report):
     if data is None:
         return "Nothing is trained yet."
     labels = settings["labels_per_class"]
-    epochs = settings["epochs"]
     return (
         f"Top-1 on the {data['test_images']:,} test images of {settings['dataset']}, "
         f"{data['classes']} classes, in percent: mean ± standard deviation over "
-        f"{settings['seeds']} seeds. Models without labels: "
-        f"{'the default number of' if epochs is None else epochs} epochs; classifiers: "
-        f"{settings['transfer_epochs']} epochs, "
+        f"{_counted(settings['seeds'], 'seed')}. Models without labels: "
+        f"{_counted(settings['epochs'], 'epoch')}; classifiers: "
+        f"{_counted(settings['transfer_epochs'], 'epoch')}, "
         f"{'all labels' if labels is None else f'{labels} labels a class'}. "
         f"{machine['device']}, {machine['dtype_policy']}."
     )
+
+
+def _counted(number, noun):
+    if number is None:
+        return f"the default number of {noun}s"
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def order(report):
