@@ -64,9 +64,10 @@ def run(name, settings, folder):
     from trainers import evaluation, setup
 
     model = patchvae_tf.load_model(folder)
+    stage = model.stages[-1]
     images = setup.load_images(config)
     parts = [
-        (evaluation.stage_features(model.backbone, part.images, "conv1-5", False), part.labels)
+        (evaluation.stage_features(model.backbone, part.images, stage, pooled=False), part.labels)
         for part in (images.training, images.validation)
     ]
     accuracy = frozen_features.measure(*parts, seed=config.seed)

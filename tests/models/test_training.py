@@ -84,17 +84,21 @@ def test_fit_and_evaluate_work_on_uint8_with_and_without_labels():
 
 
 def _plain(model_class, learning_rate):
-    """A model with plain gradients: Adam would blow rounding up where a gradient is near 0."""
+    """A model with plain gradients: Adam would blow rounding up where a gradient is near 0.
+
+    The rates are small: where rounding, other on each processor, takes an activation over the kink
+    of its ReLU, an element of a gradient changes by some hundredths.
+    """
     keras.utils.set_random_seed(0)
     model = model_class()
-    sides = {"optimizer": learning_rate, "discriminator_optimizer": 1e-3}
+    sides = {"optimizer": learning_rate, "discriminator_optimizer": 1e-4}
     model.compile(**{name: keras.optimizers.SGD(rate, 0.9) for name, rate in sides.items()})
     return model
 
 
 @pytest.mark.parametrize(
     ("model_class", "learning_rate"),
-    [(PatchVAE, 1e-5), (BetaVAE, 1e-5), (BiGAN, 1e-3), (adversarial_patch_vae, 1e-6)],
+    [(PatchVAE, 1e-5), (BetaVAE, 1e-5), (BiGAN, 1e-4), (adversarial_patch_vae, 5e-7)],
 )
 def test_two_replicas_equal_one(model_class, learning_rate, two_replicas):
     alone = _plain(model_class, learning_rate)
@@ -112,8 +116,12 @@ def test_two_replicas_equal_one(model_class, learning_rate, two_replicas):
         step(batches)
     _trained(alone, 4)
     moved = [np.abs(a - b).max() for a, b in zip(start, alone.trainable_weights, strict=True)]
-    assert max(moved) > 1e-3
-    assert _difference(alone, shared) < 1e-6
+    assert max(moved) > 1e-4
+    for one, other in zip(alone.weights, shared.weights, strict=True):
+        # Relative beyond 1: a moving variance of 10 has steps of 1e-6.
+        np.testing.assert_array_less(
+            np.abs(one - other) / np.maximum(np.abs(one), 1.0), 1e-6, err_msg=one.path
+        )
 
 
 @pytest.mark.parametrize("model_class", MODELS)
