@@ -7,7 +7,7 @@ import types
 
 DESCRIPTIONS = {
     "paper": "the original implementation's settings",
-    "agreement": "parts that agree between two views of an image, for better features",
+    "agreement": "hidden blocks, and parts that agree between two views; on trial",
 }
 DEFAULT = "paper"
 
