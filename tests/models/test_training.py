@@ -83,28 +83,32 @@ def test_fit_and_evaluate_work_on_uint8_with_and_without_labels():
     assert with_labels == model.evaluate(dataset, verbose=0, return_dict=True)
 
 
-def _plain(model_class, learning_rate):
-    """A model with plain gradients: Adam would blow rounding up where a gradient is near 0.
-
-    The rates are small: where rounding, other on each processor, takes an activation over the kink
-    of its ReLU, an element of a gradient changes by some hundredths.
-    """
+def _plain(model_class, learning_rate, discriminator_rate):
+    """A model with plain gradients: Adam would blow rounding up where a gradient is near 0."""
     keras.utils.set_random_seed(0)
     model = model_class()
-    sides = {"optimizer": learning_rate, "discriminator_optimizer": 1e-4}
-    model.compile(**{name: keras.optimizers.SGD(rate, 0.9) for name, rate in sides.items()})
+    sides = {"optimizer": learning_rate, "discriminator_optimizer": discriminator_rate}
+    model.compile(
+        **{name: rate and keras.optimizers.SGD(rate, 0.9) for name, rate in sides.items()}
+    )
     return model
 
 
 @pytest.mark.parametrize(
-    ("model_class", "learning_rate"),
-    [(PatchVAE, 1e-5), (BetaVAE, 1e-5), (BiGAN, 1e-4), (adversarial_patch_vae, 5e-7)],
+    ("model_class", "rates", "least_move"),
+    [
+        (PatchVAE, (1e-5, None), 1e-3),
+        (BetaVAE, (1e-5, None), 1e-3),
+        # On some processors single steps of 1e-3, from equal weights, differ by 7e-6 in a kernel.
+        (BiGAN, (1e-4, 1e-4), 1e-4),
+        (adversarial_patch_vae, (1e-6, 1e-3), 1e-3),
+    ],
 )
-def test_two_replicas_equal_one(model_class, learning_rate, two_replicas):
-    alone = _plain(model_class, learning_rate)
+def test_two_replicas_equal_one(model_class, rates, least_move, two_replicas):
+    alone = _plain(model_class, *rates)
     start = [weight.numpy() for weight in alone.trainable_weights]
     with two_replicas.scope():
-        shared = _plain(model_class, learning_rate)
+        shared = _plain(model_class, *rates)
     dataset = tf.data.Dataset.from_tensors(IMAGES).repeat(4)
     batches = iter(two_replicas.experimental_distribute_dataset(dataset))
 
@@ -116,7 +120,7 @@ def test_two_replicas_equal_one(model_class, learning_rate, two_replicas):
         step(batches)
     _trained(alone, 4)
     moved = [np.abs(a - b).max() for a, b in zip(start, alone.trainable_weights, strict=True)]
-    assert max(moved) > 1e-4
+    assert max(moved) > least_move
     for one, other in zip(alone.weights, shared.weights, strict=True):
         # Relative beyond 1: a moving variance of 10 has steps of 1e-6.
         np.testing.assert_array_less(
