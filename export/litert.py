@@ -40,7 +40,7 @@ def export_litert(model, export_dir, training, test, record=None):
     Returns:
         (version, costs): pathlib.Path, and a dict precision -> `Cost`.
     """
-    model = signatures.in_float32(model)
+    model = signatures.with_policy(model, "float32")
     root, function = signatures.encoder(model)
 
     def converter():  # each converts once

@@ -32,7 +32,7 @@ def facts(model, signatures, record):
 
     Returns:
         dict: `model`, `image_size`, `backbone`, `stride`, `stages` (name, stride), `arguments`,
-            `parameters`, `signatures`, `run`.
+            `parameters`, `signatures`, `run`. The caller may add `precision` and `difference`.
     """
     arguments = {
         name: value
@@ -106,6 +106,7 @@ def _markdown(values, more):
             "",
             "## Measured",
             *_measured(run),
+            *_difference(values),
             "",
             "## Parameters",
             f"φ {values['parameters']['backbone']:,}; the whole model "
@@ -122,6 +123,18 @@ def _markdown(values, more):
             "",
         ]
     )
+
+
+def _difference(values):
+    if "difference" not in values:
+        return []
+    found = values["difference"]
+    return [
+        "",
+        f"φ computes in {values['precision']}. `features` differ from float32's by "
+        f"{found['largest']:.2g} at most, where the largest is {found['largest_feature']:.2g}; "
+        f"all together by {found['relative']:.2%}.",
+    ]
 
 
 def _input(values):

@@ -23,6 +23,7 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf import PatchVAE
+from patchvae_tf.backbones import folding
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 
 NAMES = ("serving_default", "serving_bytes", "stages", "reconstruct", "decode")
@@ -32,19 +33,22 @@ _IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
-def exported_parts(model):
+def exported_parts(model, precision="float32"):
     """Returns what `tf.saved_model.save` takes.
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN; left as it is.
+        precision: str, dtype policy of φ in the signatures that give features and codes: "float32"
+            or "mixed_bfloat16".
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
         -> float32 [n, c], whose `variables` and `trainable_variables` are φ's; signatures is a
-        dict name -> concrete function.
+        dict name -> concrete function. Where φ is to be trained no further, in the signatures,
+        its batch normalisation is folded into its convolutions, which have weights of their own.
     """
-    model = in_float32(model)
-    functions = _Functions(model)
+    functions = _Functions(model, precision)
+    backbone = functions.backbone
 
     @tf.function(autograph=False)
     def features(images, training=False):
@@ -53,10 +57,11 @@ def exported_parts(model):
     for training in (False, True):
         features.get_concrete_function(_IMAGES, training=training)
     root = tf.train.Checkpoint(__call__=features)  # of a tf.Module the lists would not be saved
-    root.variables = [weight.value for weight in model.backbone.weights]
-    root.trainable_variables = [weight.value for weight in model.backbone.trainable_weights]
+    root.variables = [weight.value for weight in backbone.weights]
+    root.trainable_variables = [weight.value for weight in backbone.trainable_weights]
     root.regularization_losses = []
-    root.all_variables = _variables(model)  # of heads and decoder too
+    root.all_variables = functions.variables  # of heads and decoder too
+    root.folded_variables = functions.folded_variables
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
@@ -71,30 +76,62 @@ def encoder(model):
     """
     size = model.image_size
     spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-    function = tf.function(_Functions(model).encode, autograph=False, input_signature=[spec])
-    root = tf.train.Checkpoint(function=function, variables=_variables(model))
+    functions = _Functions(model, fold=False)  # the converter folds by itself, and quantizes then
+    function = tf.function(functions.encode, autograph=False, input_signature=[spec])
+    root = tf.train.Checkpoint(function=function, variables=functions.variables)
     return root, function.get_concrete_function()
 
 
-def _variables(model):
-    """All of a model's but those that serve training alone."""
-    left_out = {id(weight) for part in model.training_parts for weight in part.weights}
-    return [weight.value for weight in model.weights if id(weight) not in left_out]
-
-
-def in_float32(model):
-    """A copy that computes in float32, without optimizer, metrics and strategy."""
-    copy = type(model).from_config({**model.get_config(), "dtype": "float32"})
+def with_policy(model, policy):
+    """A copy that computes by a dtype policy, without optimizer, metrics and strategy."""
+    copy = type(model).from_config({**model.get_config(), "dtype": policy})
     copy.set_weights(model.get_weights())
     return copy
 
 
-class _Functions:
-    """One method for each row of the table above, and `features` for the root."""
+def difference(exact, functions, images):
+    """How far one set of signatures' `features` is from another's.
 
-    def __init__(self, model):
-        self._model = model
-        backbone = model.backbone
+    Args:
+        exact, functions: dicts name -> concrete function; `exact`'s are those to compare with.
+        images: [n, H, W, 3], uint8 or float32 in [0, 1].
+
+    Returns:
+        dict: `largest` difference of a number, `largest_feature` (of `exact`, by magnitude), and
+        `relative`, |difference| / |exact| of all numbers together.
+    """
+    images = tf.image.convert_image_dtype(images, tf.float32)
+    expected, found = (
+        side["serving_default"](images=images)["features"] for side in (exact, functions)
+    )
+    return {
+        "largest": float(tf.reduce_max(tf.abs(found - expected))),
+        "largest_feature": float(tf.reduce_max(tf.abs(expected))),
+        "relative": float(tf.norm(found - expected) / tf.norm(expected)),
+    }
+
+
+class _Functions:
+    """One method for each row of the table above, and `features` for the root.
+
+    Attributes:
+        backbone: φ in float32, as it was trained.
+        variables: list of the model's, but those that serve training alone.
+        folded_variables: list of those of φ with its batch normalisation folded.
+    """
+
+    def __init__(self, model, precision="float32", fold=True):
+        self._model = with_policy(model, "float32")
+        self.backbone = backbone = self._model.backbone
+        self.folded_variables = []
+        if fold:
+            backbone = folding.folded(with_policy(model, precision).backbone)
+            self.folded_variables = [weight.value for weight in backbone.weights]
+        self._inference_backbone = backbone
+        unused = {id(weight) for part in self._model.training_parts for weight in part.weights}
+        self.variables = [
+            weight.value for weight in self._model.weights if id(weight) not in unused
+        ]
         maps = {
             stage.name.replace("-", "_"): backbone.get_layer(stage.layer).output
             for stage in model.stages
@@ -111,7 +148,7 @@ class _Functions:
 
     def features(self, images, training):
         def pooled(images):
-            return tf.reduce_mean(self._model.backbone(images, training=training), axis=[1, 2])
+            return tf.reduce_mean(self.backbone(images, training=training), axis=[1, 2])
 
         return _with_a_row(pooled, self._checked(images))
 
@@ -125,7 +162,10 @@ class _Functions:
         return {**_with_a_row(self.encode, images), "valid": valid}
 
     def stages(self, images):
-        return _with_a_row(self._stages, self._checked(images))
+        def maps(images):
+            return {name: tf.cast(x, tf.float32) for name, x in self._stages(images).items()}
+
+        return _with_a_row(maps, self._checked(images))
 
     def reconstruct(self, images):
         def reconstruction(images):
@@ -139,7 +179,7 @@ class _Functions:
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def encode(self, images):
-        feature_map = self._model.backbone(images)  # [n, h, w, c]
+        feature_map = tf.cast(self._inference_backbone(images), tf.float32)  # [n, h, w, c]
         outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
         if isinstance(self._model, PatchVAE):
             codes = self._model.codes(feature_map)

@@ -1,5 +1,7 @@
 """The signatures of the SavedModel answer as the Keras model does."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from export import saved_model
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 from tests.export.exporting import (
-    CLOSE,
+    FOLDED,
     SIZE,
     assert_same,
     beta_vae,
@@ -35,9 +37,9 @@ def test_signatures_equal_the_model(model, loaded, sides):
     for name, outputs in expected.items():
         batch = model(images)["latent"] if name == "decode" else tf.constant(images)
         answer = loaded.signatures[name](batch)
-        assert_same(answer, outputs, **CLOSE)
+        assert_same(answer, outputs, **FOLDED)
         assert {tensor.dtype for tensor in answer.values()} == {tf.float32}
-    np.testing.assert_allclose(loaded(images), expected["serving_default"]["features"], **CLOSE)
+    np.testing.assert_allclose(loaded(images), expected["serving_default"]["features"], **FOLDED)
     occurrence = default_answer(loaded, images)["occurrence"].numpy()
     assert occurrence.shape == (3, sides[0] // 8, sides[1] // 8, 4)
     assert occurrence.std() > 1e-3
@@ -126,9 +128,10 @@ def test_the_root_is_a_reusable_saved_model(exported, loaded):
     # Neither an optimizer nor metrics.
     saved = [name for name, _ in tf.train.list_variables(version / "variables" / "variables")]
     assert {name.partition("/")[0] for name in saved} == {
-        *("variables", "all_variables", "save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH")
+        *("variables", "all_variables", "folded_variables"),
+        *("save_counter", "_CHECKPOINTABLE_OBJECT_GRAPH"),
     }
-    assert len(saved) == len(model.weights) + 2
+    assert len(saved) == len(model.weights) + len(loaded.folded_variables) + 2
 
 
 def test_fine_tuning_the_root_moves_phi(exported):
@@ -160,7 +163,7 @@ def test_fine_tuning_the_root_moves_phi(exported):
 def test_tfsm_layer_answers_and_learns(exported, loaded):
     layer = keras.layers.TFSMLayer(exported[1], call_endpoint="serving_default")
     images = random_images(2, SIZE)
-    np.testing.assert_array_equal(layer(images)["features"], loaded(images))
+    np.testing.assert_allclose(layer(images)["features"], loaded(images), **FOLDED)
     inputs = keras.Input((SIZE, SIZE, 3))
     classifier = keras.Model(inputs, keras.layers.Dense(2)(layer(inputs)["features"]))
     classifier.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
@@ -176,13 +179,13 @@ def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_p
         images = random_images(2, 32)[:, : sides[0], : sides[1]]
         features = in_graph(model.backbone)(images)
         expected = {"features": tf.reduce_mean(features, axis=[1, 2]), "feature_map": features}
-        assert_same(default_answer(loaded, images), expected, **CLOSE)
+        assert_same(default_answer(loaded, images), expected, **FOLDED)
     images = random_images(2, SIZE)
     outputs = in_graph(model)(images)
     answer = loaded.signatures["reconstruct"](tf.constant(images))["reconstruction"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
     answer = loaded.signatures["decode"](outputs["latent"])["images"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
     assert loaded.signatures["decode"](tf.zeros([0, 5]))["images"].shape == (0, SIZE, SIZE, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="width 16, as in training"):
         loaded.signatures["reconstruct"](tf.zeros([1, 24, 24, 3]))
@@ -198,9 +201,29 @@ def test_what_serves_training_alone_is_not_exported(make, tmp_path):
     kept = len(model.weights) - len(left_out)
     assert len(loaded.all_variables) == kept
     size = sum(path.stat().st_size for path in tmp_path.rglob("variables.data*"))
-    numbers = sum(w.shape.num_elements() for w in model.weights)
-    judging = sum(w.shape.num_elements() for w in left_out)
-    assert size == pytest.approx(4 * (numbers - judging), rel=0.02)
+
+    def numbers(weights):
+        return sum(weight.shape.num_elements() for weight in weights)
+
+    # φ is there twice: to be trained on, and with its batch normalisation folded.
+    written = numbers(model.weights) - numbers(left_out) + numbers(model.backbone.weights)
+    assert size == pytest.approx(4 * written, rel=0.02)
+
+
+def test_bfloat16_signatures_are_near_float32_and_the_card_says_how_near(tmp_path):
+    model = patch_vae()
+    images = random_images(4, SIZE)
+    version = saved_model.export_model(model, tmp_path, precision="mixed_bfloat16", images=images)
+    loaded = tf.saved_model.load(version)
+    expected = expected_outputs(model, images)["serving_default"]["features"].numpy()
+    found = default_answer(loaded, images)["features"].numpy()
+    assert found.dtype == np.float32
+    difference = np.abs(found - expected).max()
+    assert 0.0 < difference < 0.05 * np.abs(expected).max()
+    facts = json.loads((version / "model.json").read_text())
+    assert facts["precision"] == "mixed_bfloat16"
+    assert facts["difference"]["largest"] == pytest.approx(difference, rel=0.01)
+    assert "bfloat16" in (version / "MODEL_CARD.md").read_text()
 
 
 def test_a_bfloat16_model_is_exported_in_float32(tmp_path):
@@ -211,7 +234,7 @@ def test_a_bfloat16_model_is_exported_in_float32(tmp_path):
     images = random_images(2, SIZE)
     for name, outputs in expected_outputs(plain, images).items():
         batch = plain(images)["latent"] if name == "decode" else tf.constant(images)
-        assert_same(loaded.signatures[name](batch), outputs, **CLOSE)
+        assert_same(loaded.signatures[name](batch), outputs, **FOLDED)
     assert model.backbone.get_layer("conv1_conv").compute_dtype == "bfloat16"  # left as it was
 
 
@@ -233,16 +256,16 @@ def test_another_backbone_is_exported_with_its_own_stages(options, tmp_path):
     assert answer["feature_map"].shape == (2, 32 // stride, 32 // stride, channels)
     expected = {"features": tf.reduce_mean(features, axis=[1, 2]), "feature_map": features}
     expected |= {"occurrence": outputs["occurrence"], "appearance": outputs["appearance_mean"]}
-    assert_same(answer, expected, **CLOSE)
+    assert_same(answer, expected, **FOLDED)
     answer = loaded.signatures["decode"](outputs["latent"])["images"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
     stages = loaded.signatures["stages"](tf.constant(images))
     assert {name: value.shape[1:] for name, value in stages.items()} == {
         stage.name.replace("-", "_"): (32 // stage.stride, 32 // stage.stride, stage.channels)
         for stage in model.stages
     }
     last = stages[model.stages[-1].name.replace("-", "_")]
-    np.testing.assert_allclose(last, features, **CLOSE)
+    np.testing.assert_allclose(last, features, **FOLDED)
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"multiples of {stride}: resize"):
         loaded(tf.zeros([1, stride + 2, stride, 3]))
     card = (version / "MODEL_CARD.md").read_text()

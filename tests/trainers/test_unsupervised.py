@@ -15,7 +15,7 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from export.signatures import in_float32
+from export.signatures import with_policy
 from patchvae_tf import InputError
 from patchvae_tf.config import UnsupervisedConfig
 from tests.testing_utils import random_images
@@ -121,7 +121,9 @@ def test_the_exported_model_gives_the_backbone_s_features(finished):
     run_dir, _ = finished
     images = tf.constant(random_images(3, 16))
     features = tf.saved_model.load(run_dir / "export/1")(images)
-    backbone = in_float32(patchvae_tf.load_model(run_dir)).backbone  # trained in what is fast here
+    backbone = with_policy(
+        patchvae_tf.load_model(run_dir), "float32"
+    ).backbone  # trained in what is fast here
     feature_map = tf.function(backbone)(images)  # [3, 2, 2, 128]
     np.testing.assert_allclose(features, np.mean(feature_map, axis=(1, 2)), atol=1e-6)
 

@@ -1,0 +1,44 @@
+"""Folding batch normalisation changes how φ computes, not what."""
+
+import numpy as np
+import pytest
+
+from patchvae_tf import backbones
+from patchvae_tf.backbones import folding
+from patchvae_tf.layers import BatchNormalization
+
+
+def _trained_like(network):
+    """Moves every weight off its first value: γ = 1 and β = 0 would hide what is left out."""
+    rng = np.random.default_rng(0)
+    for variable in network.weights:
+        variable.assign(variable.numpy() + 0.05 * np.abs(rng.normal(size=variable.shape)))
+    return network
+
+
+@pytest.mark.parametrize("name", backbones.NAMES)
+def test_a_folded_backbone_computes_the_same(name):
+    network = _trained_like(backbones.build(name))
+    images = np.random.default_rng(1).random((3, 64, 64, 3)).astype(np.float32)
+    expected = network(images, training=False).numpy()
+    folded = folding.folded(network)
+    assert not any(isinstance(layer, BatchNormalization) for layer in folded.layers)
+    np.testing.assert_allclose(
+        folded(images).numpy(), expected, atol=1e-5 * np.abs(expected).max(), rtol=0
+    )
+
+
+def test_the_folded_backbone_has_weights_of_its_own():
+    network = _trained_like(backbones.build("resnet9"))
+    folded = folding.folded(network)
+    images = np.random.default_rng(1).random((2, 32, 32, 3)).astype(np.float32)
+    before = folded(images).numpy()
+    for variable in network.weights:
+        variable.assign(variable.numpy() * 0.0)
+    np.testing.assert_array_equal(folded(images).numpy(), before)
+
+
+def test_stages_keep_their_names():
+    folded = folding.folded(backbones.build("resnet9"))
+    for stage in backbones.stages("resnet9"):
+        assert folded.get_layer(stage.layer).output.shape[-1] in (64, 128)
