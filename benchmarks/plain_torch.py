@@ -2,7 +2,7 @@
 
 The paper's network and step in float32 NCHW: φ of Table 5, three heads, relaxed Bernoulli and
 Gaussian samples, the decoder of Tables 3 and 4, L_w, Adam. Given our weights and noise it computes
-what `patchvae_tf.PatchVAE` does (`tests/benchmarks/test_compare.py`). Needs PyTorch, which the
+what `patchvae_tf.PatchVAE` does (`tests/benchmarks/test_plain_torch.py`). Needs PyTorch, which the
 package does not.
 """
 

@@ -1,8 +1,8 @@
-"""Measures images/s: the training step alone, training with the pipeline, and features from φ.
+"""Measures images/s: the training step, the input pipeline, both together, features from φ.
 
 Beside each rate stands its share of the machine's matrix-product rate: the multiply-adds that the
 network needs, done at that rate, over those that a large square matrix product does in the same
-time, both measured in this run. The three are interleaved, round by round, and medians are shown.
+time, both measured in this run. All are interleaved, round by round, and medians are shown.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import time
 
 from absl import app, flags
 
+_INPUT_STEPS = 20  # batches of the input alone for each step: more than are made ahead
 USAGE = "python -m benchmarks.throughput [--image_sizes=32,64] [--rounds=5] [--json=FILE]"
 
 
@@ -25,6 +26,7 @@ class Measured:
     batch_size: int
     matrix_gflops: float
     step: float
+    input: float
     pipeline: float
     features: float
     step_share: float
@@ -86,12 +88,20 @@ def measure(image_size, dtype, batch_size, rounds, steps):
     model.compile(optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5))
     images = datasets.load("parts", "test", image_size=image_size).images
     fixed = tf.constant(images[:batch_size])
-    total_steps = (rounds + 1) * steps
-    batches = iter(
-        datasets.training_batches(
-            images, batch_size=batch_size, seed=0, flip=True, total_steps=total_steps
+    repeats = {
+        **{"matrix": 5, "step": steps, "input": _INPUT_STEPS * steps},
+        **{"pipeline": steps, "features": 3 * steps},
+    }
+
+    def batches_for(job):
+        total_steps = (rounds + 1) * repeats[job]
+        return iter(
+            datasets.training_batches(
+                images, batch_size=batch_size, seed=0, flip=True, total_steps=total_steps
+            )
         )
-    )
+
+    batches, input_alone = batches_for("pipeline"), batches_for("input")
     train_step = tf.function(model.train_step)
     train_step_with_pipeline = tf.function(lambda batches: model.train_step(next(batches)))
     extract = tf.function(
@@ -103,10 +113,10 @@ def measure(image_size, dtype, batch_size, rounds, steps):
     jobs = {
         "matrix": lambda: product(),
         "step": lambda: train_step(fixed)["loss"].numpy(),
+        "input": lambda: next(input_alone),
         "pipeline": lambda: train_step_with_pipeline(batches)["loss"].numpy(),
         "features": lambda: extract(fixed).numpy(),
     }
-    repeats = {"matrix": 5, "step": steps, "pipeline": steps, "features": 3 * steps}
     seconds = {name: [] for name in jobs}
     for round_index in range(rounds + 1):
         for name, job in jobs.items():
@@ -118,7 +128,7 @@ def measure(image_size, dtype, batch_size, rounds, steps):
     median = {name: statistics.median(values) for name, values in seconds.items()}
     whole, backbone = multiply_adds(model, image_size)
     matrix = product_cost / median["matrix"]  # multiply-adds a second
-    rates = {name: batch_size / median[name] for name in ("step", "pipeline", "features")}
+    rates = {name: batch_size / median[name] for name in jobs if name != "matrix"}
     return Measured(
         image_size=image_size,
         dtype=dtype,
@@ -134,13 +144,14 @@ def measure(image_size, dtype, batch_size, rounds, steps):
 def table(rows):
     """The measurements as a Markdown table."""
     lines = [
-        "| size | precision | matrix GFLOP/s | step images/s (share) | with pipeline (of step) "
-        "| features images/s (share) |",
-        "|---|---|---|---|---|---|",
+        "| size | precision | matrix GFLOP/s | step images/s (share) | input alone (of step) "
+        "| with input (of step) | features images/s (share) |",
+        "|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {row.image_size} | {row.dtype} | {row.matrix_gflops:.0f} "
         f"| {row.step:.0f} ({row.step_share:.0%}) "
+        f"| {row.input:.0f} ({row.input / row.step:.1f} x) "
         f"| {row.pipeline:.0f} ({row.pipeline / row.step:.1%}) "
         f"| {row.features:.0f} ({row.features_share:.0%}) |"
         for row in rows

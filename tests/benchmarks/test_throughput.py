@@ -27,10 +27,11 @@ def test_the_table_shows_what_was_measured():
         batch_size=128,
         matrix_gflops=80.4,
         step=200.0,
+        input=5000.0,
         pipeline=196.0,
         features=1500.0,
         step_share=0.63,
         features_share=0.55,
     )
     last = throughput.table([row]).splitlines()[-1]
-    assert last == "| 32 | float32 | 80 | 200 (63%) | 196 (98.0%) | 1500 (55%) |"
+    assert last == "| 32 | float32 | 80 | 200 (63%) | 5000 (25.0 x) | 196 (98.0%) | 1500 (55%) |"

@@ -1,0 +1,74 @@
+"""Measures how long a user waits: for `--help`, for the import, and for the first training step.
+
+Each in a process of its own, in turns; medians and spread are shown. The first step is timed from
+the command to the line of the first epoch, which is one step on a few images.
+"""
+
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import app, flags
+
+USAGE = "python -m benchmarks.startup [--rounds=3]"
+
+_BATCH = 32
+
+_PROGRAMS = {
+    "--help": ["-m", "trainers.unsupervised", "--help"],
+    "import tensorflow": ["-c", "import tensorflow"],
+    "from patchvae_tf import PatchVAE": ["-c", "from patchvae_tf import PatchVAE"],
+}
+
+
+def first_step():
+    """Seconds from the command to the first epoch's line, where an epoch is one step."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.random.default_rng(0).integers(0, 256, (_BATCH, 32, 32, 3), np.uint8)
+        np.savez(f"{folder}/images.npz", x_train=images)
+        command = [
+            *(sys.executable, "-m", "trainers.unsupervised", f"--dataset={folder}/images.npz"),
+            *(f"--run_dir={folder}/run", f"--batch_size={_BATCH}", "--validation_examples=0"),
+        ]
+        start = time.perf_counter()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            lines = iter(process.stdout.readline, "")
+            found = any("epoch 1/" in line for line in lines)
+            seconds = time.perf_counter() - start
+            process.kill()
+    if not found:
+        sys.exit("the training ended before its first step")
+    return seconds
+
+
+def run_once(arguments):
+    """Seconds that a program takes."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def main(argv):
+    """Measures all and prints a table."""
+    del argv
+    seconds = {name: [] for name in (*_PROGRAMS, "first step")}
+    for _ in range(flags.FLAGS.rounds):
+        for name, arguments in _PROGRAMS.items():
+            seconds[name].append(run_once(arguments))
+        seconds["first step"].append(first_step())
+    print("| | s (spread) |\n|---|---|")
+    for name, found in seconds.items():
+        print(f"| {name} | {statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f}) |")
+
+
+if __name__ == "__main__":
+    os.chdir(pathlib.Path(__file__).parents[1])
+    flags.DEFINE_integer("rounds", 3, "runs of each", lower_bound=1)
+    app.run(main)
