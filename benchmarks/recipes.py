@@ -16,30 +16,32 @@ from absl import app, flags
 
 USAGE = """\
 python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
-python -m benchmarks.recipes --dataset=FOLDER --variants=paper,agreement,no_mask
+python -m benchmarks.recipes --dataset=FOLDER --variants=paper,masked,no_mask
 python -m benchmarks.recipes --dataset=FOLDER --settings='{"mask_share": 0.25}'
 """
 
 
-def _without(**changed):
-    """The recipe `agreement` with one ingredient changed."""
-    return {"recipe": "agreement", **changed}
+def _changed(**settings):
+    """The recipe `masked` with something changed."""
+    return {"recipe": "masked", **settings}
 
 
 # Name -> settings beside `dataset`, `epochs` and `seed`.
 VARIANTS = {
     "paper": {"recipe": "paper"},
-    "agreement": {"recipe": "agreement"},
-    "no_agreement": _without(agreement_weight=0.0),
-    "no_mask": _without(mask_share=0.0),
-    "no_jitter": _without(color_jitter=0.0),
-    "no_crop": _without(crop_side=1.0),
-    "no_flip": _without(horizontal_flip=False),
-    "weighted_reconstruction": _without(weighted_reconstruction=True),
-    "constant_learning_rate": _without(learning_rate_schedule="constant"),
-    "falling_temperature": _without(temperature=1.0, temperature_rate=3e-5),
-    "paper_code": _without(num_parts=16, appearance_dim=6),
-    "paper_adam": _without(adam_beta_1=0.5, adam_beta_2=0.999, weight_decay=0.0),
+    "masked": {"recipe": "masked"},
+    "no_mask": _changed(mask_share=0.0),
+    "no_jitter": _changed(color_jitter=0.0),
+    "no_flip": _changed(horizontal_flip=False),
+    "crop": _changed(crop_side=0.6),
+    "agreement": _changed(crop_side=0.6, agreement_weight=3000.0),
+    "batch_128": _changed(batch_size=128),
+    "weighted_reconstruction": _changed(weighted_reconstruction=True),
+    "constant_learning_rate": _changed(learning_rate_schedule="constant"),
+    "falling_temperature": _changed(temperature=1.0, temperature_rate=3e-5),
+    "paper_weights": _changed(occurrence_weight=10.0, appearance_weight=1.0),
+    "paper_code": _changed(num_parts=16, appearance_dim=6),
+    "paper_adam": _changed(adam_beta_1=0.5, adam_beta_2=0.999, weight_decay=0.0),
 }
 
 

@@ -7,7 +7,7 @@ import types
 
 DESCRIPTIONS = {
     "paper": "the original implementation's settings",
-    "agreement": "hidden blocks, and parts that agree between two views; on trial",
+    "masked": "whole images rebuilt from half-hidden ones; better features",
 }
 DEFAULT = "paper"
 
@@ -46,22 +46,22 @@ _VALUES = {
             "learning_rate": 1e-3,
         },
     },
-    "agreement": {
+    "masked": {
         "": {
             "num_parts": 32,
             "appearance_dim": 8,
             "horizontal_flip": True,
-            "crop_side": 0.6,
+            "crop_side": 1.0,
             "color_jitter": 1.0,
             "mask_share": 0.5,
             "weighted_reconstruction": False,
-            "occurrence_weight": 0.2,
-            "appearance_weight": 0.2,
-            "agreement_weight": 100.0,
+            "occurrence_weight": 0.05,
+            "appearance_weight": 0.05,
+            "agreement_weight": 0.0,
             "temperature": 0.66,
             "temperature_rate": 0.0,
             "epochs": 30,
-            "batch_size": 128,
+            "batch_size": 32,
             "learning_rate": 1e-3,
             "learning_rate_schedule": "cosine",
             "warmup_epochs": 0.5,
@@ -69,7 +69,7 @@ _VALUES = {
             "adam_beta_2": 0.99,
             "weight_decay": 1e-4,
         },
-        "parts": {"epochs": 1, "batch_size": 32},
+        "parts": {"epochs": 1},
     },
 }
 
@@ -90,7 +90,7 @@ def values(recipe, dataset):
 
 
 def shown(setting):
-    """What the recipes say of one setting, in words: "paper 1, `parts` 2; agreement 3"."""
+    """What the recipes say of one setting, in words: "paper 1, `parts` 2; masked 3"."""
     return "; ".join(
         f"{recipe} "
         + ", ".join(

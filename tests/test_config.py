@@ -73,7 +73,7 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
-        ({"recipe": "best"}, "--recipe must be one of paper, agreement. Received: best"),
+        ({"recipe": "best"}, "--recipe must be one of paper, masked. Received: best"),
         ({"crop_side": 0.0}, "--crop_side must be above 0. Received: 0.0"),
         ({"mask_share": 1.0}, "--mask_share must be below 1. Received: 1.0"),
         ({"mask_size": 5}, "--mask_size must divide --image_size, 32. Received: 5. Use e.g. 4"),

@@ -52,12 +52,12 @@ print(json.dumps(config.to_json()))
 
 
 def test_a_flag_goes_before_the_preset_and_the_preset_before_the_recipe():
-    given = ["--image_size=32", "--recipe=agreement", "--backbone=resnet9", "--stride=8"]
+    given = ["--image_size=32", "--recipe=masked", "--backbone=resnet9", "--stride=8"]
     done = python("-c", _READ, *given, cwd=ROOT, check=True)
     config = UnsupervisedConfig(**json.loads(done.stdout))
     assert (config.image_size, config.backbone, config.stride) == (32, "resnet9", 8)
     assert (config.num_parts, config.learning_rate) == (64, 2e-4)  # the preset's
-    assert config.agreement_weight == 100.0  # the recipe's
+    assert config.mask_share == 0.5  # the recipe's
 
 
 def test_what_does_not_fit_the_preset_is_refused():

@@ -1,6 +1,7 @@
 """Images that are broken, tiny, wide, or made to do harm."""
 
 import io
+import shutil
 import struct
 import zlib
 
@@ -47,6 +48,11 @@ def _gif_bomb():
     return bytes(content)
 
 
+def _write_images(folder, count):
+    for index, pixels in enumerate((random_images(count, 16) * 255).astype("uint8")):
+        tf.io.write_file(str(folder / f"{index:03}.png"), tf.io.encode_png(pixels))
+
+
 @pytest.mark.parametrize("bomb", [_png_bomb(12_000), _jpeg_bomb(), _gif_bomb()])
 def test_a_bomb_is_refused_by_its_header(bomb):
     with pytest.raises(tf.errors.InvalidArgumentError, match="too many pixels"):
@@ -63,8 +69,7 @@ def test_an_image_of_any_shape_is_read(file_format):
 
 
 def test_bad_images_of_a_folder_are_named_counted_and_skipped(tmp_path, caplog):
-    for index, pixels in enumerate((random_images(396, 16) * 255).astype("uint8")):
-        tf.io.write_file(str(tmp_path / f"{index:03}.png"), tf.io.encode_png(pixels))
+    _write_images(tmp_path, 396)
     (tmp_path / "a-bomb.png").write_bytes(_png_bomb(40_000))
     (tmp_path / "b-cut.jpg").write_bytes(_encoded(64, 64, "JPEG")[:300])
     (tmp_path / "c-gone.png").symlink_to(tmp_path / "not there")  # listed, then not to be opened
@@ -86,3 +91,35 @@ def test_nan_in_the_data_is_refused_before_training(tmp_path):
     np.savez(tmp_path / "images.npz", x_train=pixels)
     with pytest.raises(InputError, match="holds floats from nan to nan.*without NaN"):
         datasets.load(str(tmp_path / "images.npz"), image_size=16)
+
+
+def test_a_file_that_vanishes_while_images_are_read_is_passed_over(tmp_path):
+    _write_images(tmp_path, 300)
+    stream = datasets.stream(str(tmp_path), "train", image_size=16)
+    batches = stream.batches(20, 0)
+    found = list(next(batches)[0])
+    for index in (298, 299):
+        (tmp_path / stream.key(index)).unlink()
+    for indices, images, _ in batches:
+        assert len(images) == len(indices)
+        found += list(indices)
+    assert found == list(range(298))
+
+
+def test_files_that_vanish_while_training_change_nothing(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    _write_images(folder, 20)
+
+    def batches():
+        images = datasets.load(str(folder), "train", image_size=16).images
+        return iter(
+            datasets.training_batches(images, batch_size=4, seed=0, flip=True, total_steps=40)
+        )
+
+    undisturbed, disturbed = batches(), batches()
+    next(disturbed)
+    shutil.rmtree(folder)
+    next(undisturbed)
+    for expected, found in zip(undisturbed, disturbed, strict=True):
+        np.testing.assert_array_equal(found, expected)
