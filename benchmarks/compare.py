@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import statistics
+import sys
 import time
 
 from absl import app, flags
@@ -233,8 +234,10 @@ def table(found, image_size, batch_size):
 def main(argv):
     """Measures all sizes asked for and prints the tables."""
     del argv
-    import torch
-
+    try:
+        import torch
+    except ModuleNotFoundError:
+        sys.exit("PyTorch is what to compare with, and is not installed: pip install torch==2.13.0")
     from trainers import devices
 
     given = flags.FLAGS
@@ -254,7 +257,17 @@ def main(argv):
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags.DEFINE_list("image_sizes", ["32", "64", "224"], "sides in pixels, multiples of 8")
-    flags.DEFINE_list("contenders", list(CONTENDERS), "which of them")
+    flags.DEFINE_list("contenders", list(CONTENDERS), f"which of them: {', '.join(CONTENDERS)}")
+    flags.register_validator(
+        "image_sizes",
+        lambda sizes: all(size.isdigit() and int(size) % 8 == 0 < int(size) for size in sizes),
+        message="give positive multiples of 8, with commas between",
+    )
+    flags.register_validator(
+        "contenders",
+        lambda names: set(names) <= set(CONTENDERS),
+        message=f"they are {', '.join(CONTENDERS)}",
+    )
     flags.DEFINE_integer("batch_size", None, "images a step (default: 128, 64, 8 by size)")
     flags.DEFINE_integer("rounds", 5, "turns that count; one more warms up", lower_bound=1)
     flags.DEFINE_float("seconds", 3.0, "of a turn, at least", lower_bound=0.1)
