@@ -101,11 +101,13 @@ class UnsupervisedConfig:
         minimum=0,
     )
 
-    recipe: str = setting(
-        recipes.DEFAULT,
+    recipe: str | None = setting(
+        None,
         "Recipe",
         "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
-        + ". It says what no flag of its own says",
+        + ". It says what no flag of its own says (default: "
+        + ", ".join(f"{recipe} for {model}" for model, recipe in recipes.DEFAULTS.items())
+        + ")",
         choices=tuple(recipes.DESCRIPTIONS),
     )
 
@@ -318,9 +320,10 @@ class UnsupervisedConfig:
 
     def resolved(self):
         """Returns the settings with those that were not given filled in, as the recipe says."""
-        values = recipes.values(self.recipe, self.dataset)
+        recipe = self.recipe or recipes.DEFAULTS[self.model]
+        values = recipes.values(recipe, self.dataset)
         missing = {name: v for name, v in values.items() if getattr(self, name) is None}
-        return dataclasses.replace(self, **missing)
+        return dataclasses.replace(self, recipe=recipe, **missing)
 
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""

@@ -12,6 +12,7 @@ _VALUES = {
     "places205": {"dataset": "places205", "image_size": 64},
     # Of the original implementation.
     "imagenet": {
+        "recipe": "paper",
         "dataset": "imagenet2012",
         "image_size": 224,
         "backbone": "resnet18",

@@ -38,6 +38,18 @@ def test_a_recipe_gives_way_to_its_values_for_a_data_set_and_both_to_what_is_giv
     assert UnsupervisedConfig(recipe="paper", mask_share=0.25).resolved().mask_share == 0.25
 
 
+def test_patch_vae_has_a_recipe_of_its_own_and_the_others_the_paper_s():
+    for model, recipe in (("patchvae", "masked"), ("beta_vae", "paper"), ("bigan", "paper")):
+        config = UnsupervisedConfig(dataset="images", model=model).resolved()
+        assert config.recipe == recipe
+        assert config.mask_share == {"masked": 0.5, "paper": 0.0}[recipe]
+    # The first command's settings, which README's figures are of.
+    first = UnsupervisedConfig().resolved()
+    assert (
+        dataclasses.replace(first, recipe="paper") == UnsupervisedConfig(recipe="paper").resolved()
+    )
+
+
 def test_recipes_say_the_same_settings_and_every_one_is_a_flag():
     names = [set(recipes.values(recipe, "")) for recipe in recipes.DESCRIPTIONS]
     assert all(one == names[0] for one in names)
@@ -48,7 +60,9 @@ def test_recipes_say_the_same_settings_and_every_one_is_a_flag():
         assert set(recipes.values(recipe, "parts")) == names[0]
         UnsupervisedConfig(recipe=recipe, dataset="parts").resolved()
     unsaid = {name for name, field in fields.items() if field.default is None} - names[0]
-    assert unsaid == {"data_dir", "stride", "validation_examples", "occurrence_prior"}
+    assert unsaid == {
+            *("recipe", "data_dir", "stride", "validation_examples", "occurrence_prior")
+        }
 
 
 def test_json_round_trip():
@@ -73,7 +87,7 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
-        ({"recipe": "best"}, "--recipe must be one of paper, masked. Received: best"),
+        ({"recipe": "best"}, "--recipe must be one of masked, paper. Received: best"),
         ({"crop_side": 0.0}, "--crop_side must be above 0. Received: 0.0"),
         ({"mask_share": 1.0}, "--mask_share must be below 1. Received: 1.0"),
         ({"mask_size": 5}, "--mask_size must divide --image_size, 32. Received: 5. Use e.g. 4"),

@@ -20,7 +20,7 @@ def test_presets_of_small_images_are_the_recipe_s_but_for_data(preset, dataset, 
     config = _config(preset)
     assert (config.dataset, config.image_size) == (dataset, image_size)
     assert config == UnsupervisedConfig(dataset=dataset, image_size=image_size).resolved()
-    assert (config.num_parts, config.appearance_dim, config.stride) == (16, 6, None)
+    assert (config.num_parts, config.appearance_dim, config.stride) == (32, 8, None)
 
 
 def test_imagenet_is_the_original_s():
@@ -29,7 +29,7 @@ def test_imagenet_is_the_original_s():
     assert (config.backbone, config.stride) == ("resnet18", 32)
     assert (config.num_parts, config.appearance_dim) == (64, 16)
     assert (config.batch_size, config.learning_rate, config.epochs) == (256, 2e-4, 140)
-    assert config.occurrence_weight == 10.0  # what it does not say the recipe does
+    assert config.occurrence_weight == 10.0  # what it does not say the paper's recipe does
 
 
 @pytest.mark.parametrize("preset", presets.NAMES)

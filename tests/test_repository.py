@@ -30,7 +30,7 @@ def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
 
     said = {name: recipes.values(name, "") for name in recipes.DESCRIPTIONS}
     for name, field in {**fields, **execution}.items():
-        if name in said[recipes.DEFAULT]:
+        if name in said["paper"]:
             values = {f"`{recipe}`": shown(said[recipe][name]) for recipe in said}
             assert rows[name] == "; ".join(f"{recipe} {value}" for recipe, value in values.items())
         elif field.default is not None:
