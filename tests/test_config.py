@@ -60,9 +60,7 @@ def test_recipes_say_the_same_settings_and_every_one_is_a_flag():
         assert set(recipes.values(recipe, "parts")) == names[0]
         UnsupervisedConfig(recipe=recipe, dataset="parts").resolved()
     unsaid = {name for name, field in fields.items() if field.default is None} - names[0]
-    assert unsaid == {
-            *("recipe", "data_dir", "stride", "validation_examples", "occurrence_prior")
-        }
+    assert unsaid == {*("recipe", "data_dir", "stride", "validation_examples", "occurrence_prior")}
 
 
 def test_json_round_trip():
