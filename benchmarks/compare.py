@@ -74,11 +74,12 @@ def _tensorflow_jobs(contender, image_size, batch_size):
 
     from patchvae_tf import PatchVAE
     from patchvae_tf.backbones import folding
+    from patchvae_tf.optimizers import FusedAdam
 
     keras.utils.set_random_seed(0)
     policy = "mixed_bfloat16" if contender.bfloat16 else "float32"
     model = PatchVAE(image_size=image_size, dtype=policy)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5))
+    model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
     images = tf.constant(_images(image_size, batch_size))
     step = tf.function(model.train_step, autograph=False)
     backbone = folding.folded(model.backbone)

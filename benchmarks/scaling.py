@@ -32,6 +32,7 @@ def train(image_size, batch_size, steps, devices_asked_for):
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE
+    from patchvae_tf.optimizers import FusedAdam
     from trainers import cluster as clusters
     from trainers import devices
 
@@ -40,7 +41,7 @@ def train(image_size, batch_size, steps, devices_asked_for):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = PatchVAE(image_size=image_size)
-        model.compile(optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5))
+        model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
     local = batch_size // strategy.num_replicas_in_sync
     images = tf.random.stateless_uniform([local, image_size, image_size, 3], [1, 2])
 

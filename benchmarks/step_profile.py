@@ -83,12 +83,13 @@ def main(argv):
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE
+    from patchvae_tf.optimizers import FusedAdam
     from trainers import devices
 
     given = flags.FLAGS
     keras.utils.set_random_seed(0)
     model = PatchVAE(image_size=given.image_size, dtype=given.precision)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5))
+    model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
     shape = (given.batch_size, given.image_size, given.image_size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     step = tf.function(model.train_step, autograph=False)

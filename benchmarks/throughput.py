@@ -81,11 +81,12 @@ def measure(image_size, dtype, batch_size, rounds, steps):
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE, datasets
+    from patchvae_tf.optimizers import FusedAdam
 
     policy = "float32" if dtype == "float32" else "mixed_bfloat16"
     keras.utils.set_random_seed(0)
     model = PatchVAE(image_size=image_size, dtype=policy)
-    model.compile(optimizer=keras.optimizers.Adam(1e-4, beta_1=0.5))
+    model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
     images = datasets.load("parts", "test", image_size=image_size).images
     fixed = tf.constant(images[:batch_size])
     repeats = {

@@ -10,6 +10,7 @@ import numpy as np
 import patchvae_tf
 from patchvae_tf import datasets
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.optimizers import FusedAdam
 
 MODELS = {
     "patchvae": patchvae_tf.PatchVAE,
@@ -36,7 +37,7 @@ def build_model(config, dtype_policy, strategy, steps_per_epoch):
     with strategy.scope():
         model = model_class(**settings, dtype=dtype_policy)
         model.compile(
-            optimizer=keras.optimizers.Adam(
+            optimizer=FusedAdam(
                 learning_rate(config, steps_per_epoch),
                 beta_1=config.adam_beta_1,
                 beta_2=config.adam_beta_2,

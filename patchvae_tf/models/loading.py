@@ -5,6 +5,7 @@ import zipfile
 
 import keras
 
+import patchvae_tf.optimizers  # noqa: F401  A file names the optimizer: it must be known.
 from patchvae_tf.errors import InputError
 
 
