@@ -47,8 +47,9 @@ def exported_parts(model, precision="float32"):
         dict name -> concrete function. Where φ is to be trained no further, in the signatures,
         its batch normalisation is folded into its convolutions, which have weights of their own.
     """
-    functions = _Functions(model, precision)
-    backbone = functions.backbone
+    folded = folding.folded(with_policy(model, precision).backbone)
+    model = with_policy(model, "float32")
+    functions, backbone = _Functions(model, folded), model.backbone
 
     @tf.function(autograph=False)
     def features(images, training=False):
@@ -60,8 +61,8 @@ def exported_parts(model, precision="float32"):
     root.variables = [weight.value for weight in backbone.weights]
     root.trainable_variables = [weight.value for weight in backbone.trainable_weights]
     root.regularization_losses = []
-    root.all_variables = functions.variables  # of heads and decoder too
-    root.folded_variables = functions.folded_variables
+    root.all_variables = _variables(model)  # of heads and decoder too
+    root.folded_variables = [weight.value for weight in folded.weights]
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
@@ -76,10 +77,18 @@ def encoder(model):
     """
     size = model.image_size
     spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-    functions = _Functions(model, fold=False)  # the converter folds by itself, and quantizes then
+    # No copy: the converter folds batch normalisation by itself, and what it is to leave in float32
+    # is named by the model's own layers.
+    functions = _Functions(model, model.backbone)
     function = tf.function(functions.encode, autograph=False, input_signature=[spec])
-    root = tf.train.Checkpoint(function=function, variables=functions.variables)
+    root = tf.train.Checkpoint(function=function, variables=_variables(model))
     return root, function.get_concrete_function()
+
+
+def _variables(model):
+    """All of a model's but those that serve training alone."""
+    left_out = {id(weight) for part in model.training_parts for weight in part.weights}
+    return [weight.value for weight in model.weights if id(weight) not in left_out]
 
 
 def with_policy(model, policy):
@@ -114,24 +123,14 @@ def difference(exact, functions, images):
 class _Functions:
     """One method for each row of the table above, and `features` for the root.
 
-    Attributes:
-        backbone: φ in float32, as it was trained.
-        variables: list of the model's, but those that serve training alone.
-        folded_variables: list of those of φ with its batch normalisation folded.
+    Args:
+        model: PatchVAE, BetaVAE or BiGAN that computes in float32.
+        backbone: its φ as the signatures that give features and codes are to compute it.
     """
 
-    def __init__(self, model, precision="float32", fold=True):
-        self._model = with_policy(model, "float32")
-        self.backbone = backbone = self._model.backbone
-        self.folded_variables = []
-        if fold:
-            backbone = folding.folded(with_policy(model, precision).backbone)
-            self.folded_variables = [weight.value for weight in backbone.weights]
-        self._inference_backbone = backbone
-        unused = {id(weight) for part in self._model.training_parts for weight in part.weights}
-        self.variables = [
-            weight.value for weight in self._model.weights if id(weight) not in unused
-        ]
+    def __init__(self, model, backbone):
+        self._model = model
+        self._backbone = backbone
         maps = {
             stage.name.replace("-", "_"): backbone.get_layer(stage.layer).output
             for stage in model.stages
@@ -148,7 +147,7 @@ class _Functions:
 
     def features(self, images, training):
         def pooled(images):
-            return tf.reduce_mean(self.backbone(images, training=training), axis=[1, 2])
+            return tf.reduce_mean(self._model.backbone(images, training=training), axis=[1, 2])
 
         return _with_a_row(pooled, self._checked(images))
 
@@ -179,7 +178,7 @@ class _Functions:
         return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
 
     def encode(self, images):
-        feature_map = tf.cast(self._inference_backbone(images), tf.float32)  # [n, h, w, c]
+        feature_map = tf.cast(self._backbone(images), tf.float32)  # [n, h, w, c]
         outputs = {"features": tf.reduce_mean(feature_map, axis=[1, 2]), "feature_map": feature_map}
         if isinstance(self._model, PatchVAE):
             codes = self._model.codes(feature_map)

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from patchvae_tf import InputError
 from patchvae_tf.optimizers import FusedAdam
-from trainers import devices
 
 SETTINGS = {"learning_rate": 0.01, "beta_1": 0.5, "beta_2": 0.99, "weight_decay": 0.1}
 
@@ -31,8 +30,8 @@ def _trained(make, strategy, steps=6):
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_weights_and_state_are_those_of_keras(mirrored):
-    strategy = devices.strategy() if mirrored else tf.distribute.get_strategy()
+def test_weights_and_state_are_those_of_keras(mirrored, two_replicas):
+    strategy = two_replicas if mirrored else tf.distribute.get_strategy()
     assert strategy.num_replicas_in_sync == 1 + mirrored
     expected, found = (_trained(m, strategy) for m in (keras.optimizers.Adam, FusedAdam))
     for ours, theirs in zip(found, expected, strict=True):

@@ -222,7 +222,7 @@ def test_the_classifier_of_images(run, patch_vae_version, tmp_path, split):
         moved = re.fullmatch(
             r"fine-tuned φ \((\d+) of \d+ weights moved\): top-1 accuracy 100.0%", lines[-1]
         )
-        assert int(moved[1]) > 20
+        assert int(moved[1]) == 20  # kernels and biases of φ's ten convolutions
 
 
 def test_the_classifier_of_images_tells_what_is_wrong(error, patch_vae_version, tmp_path):

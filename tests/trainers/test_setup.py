@@ -31,6 +31,7 @@ def test_no_two_layers_start_alike():
 def test_every_setting_of_a_model_reaches_it():
     model = _model(
         recipe="masked",
+        dataset="images",
         image_size=64,
         num_parts=5,
         appearance_dim=2,
@@ -53,7 +54,7 @@ def test_every_setting_of_a_model_reaches_it():
 
 def test_the_learning_rate_rises_then_falls_or_stays():
     config = UnsupervisedConfig(
-        recipe="masked", epochs=10, learning_rate=1.0, warmup_epochs=2.0
+        recipe="masked", dataset="images", epochs=10, learning_rate=1.0, warmup_epochs=2.0
     ).resolved()
     cosine = setup.learning_rate(config, steps_per_epoch=10)
     values = [float(cosine(step)) for step in (0, 10, 20, 60, 100)]
