@@ -25,7 +25,7 @@ def folded(network):
             before = layer.input._keras_history.operation
             if isinstance(before, keras.layers.Conv2D) and not before.use_bias:
                 norms[before.name] = layer
-    gone = {id(layer) for layer in norms.values()}
+    gone = {norm.name for norm in norms.values()}
 
     def clone(layer):
         config = layer.get_config()
@@ -34,13 +34,13 @@ def folded(network):
         return type(layer).from_config(config)
 
     def call(layer, *args, **kwargs):
-        if layer.name in {norm.name for norm in norms.values()}:
+        if layer.name in gone:
             return args[0]
         return layer(*args, **kwargs)
 
     copy = keras.models.clone_model(network, clone_function=clone, call_function=call)
     for layer in network.layers:
-        if id(layer) in gone or not layer.weights:
+        if layer.name in gone or not layer.weights:
             continue
         weights = layer.get_weights()
         if layer.name in norms:

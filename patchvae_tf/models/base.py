@@ -1,5 +1,6 @@
 """What every model shares: the training step, noise, metrics and distribution."""
 
+import abc
 import contextlib
 
 import keras
@@ -20,7 +21,7 @@ def dtype_policy_scope(policy):
         keras.config.set_dtype_policy(outer)
 
 
-class DistributedModel(keras.Model):
+class DistributedModel(keras.Model, abc.ABC):
     """A model whose step is right under any `tf.distribute` strategy.
 
     A subclass lists `term_names`, whose first is "loss", and gives `loss_terms`.
@@ -56,6 +57,7 @@ class DistributedModel(keras.Model):
         for name in names:
             self.trackers[name] = keras.metrics.Mean(name=name)
 
+    @abc.abstractmethod
     def loss_terms(self, batch, step, seed=None, training=False):
         """The terms of the loss, one value for each example.
 
@@ -68,7 +70,6 @@ class DistributedModel(keras.Model):
         Returns:
             dict: name -> float32 [batch] (or a scalar), for each of the tracked terms.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define `loss_terms`.")
 
     def compile(self, optimizer, discriminator_optimizer=None, **kwargs):
         """As of `keras.Model`.
@@ -148,9 +149,9 @@ class DistributedModel(keras.Model):
             self.loss_terms(self._model_input(data), self.optimizer.iterations)
         )
 
+    @abc.abstractmethod
     def _model_input(self, data):
         """What `loss_terms` takes, of what `fit` or a training loop gives."""
-        raise NotImplementedError(f"{type(self).__name__} must define `_model_input`.")
 
     @staticmethod
     def _global_batch(per_example):

@@ -1,8 +1,6 @@
-"""The command as its user meets it, and what it computes."""
+"""What a transfer trains, leaves and resumes."""
 
 import json
-import os
-import pathlib
 import re
 import shutil
 import signal
@@ -17,72 +15,19 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from export.saved_model import export_model
-from patchvae_tf import InputError, PatchVAE, backbones
+from patchvae_tf import backbones
 from tests.test_resnet18_weights import torchvision_tensors
+from tests.trainers.transfer.transferring import (
+    ROOT,
+    SHOW_IMPORTS,
+    SIZE,
+    colours,
+    command_of,
+    config_of,
+    flags_of,
+    run_transfer,
+)
 from trainers import loop, transfer_data, transfer_model
-from trainers.transfer_config import TransferConfig, resolved
-
-ROOT = pathlib.Path(__file__).parents[2]
-SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr
-SIZE = 16
-
-
-def _colours(count, num_classes, seed):
-    """Images whose class is their colour, in noise: (uint8 [n, 16, 16, 3], int64 [n])."""
-    labels = np.arange(count) % num_classes
-    images = np.random.default_rng(seed).integers(0, 60, (count, SIZE, SIZE, 3))
-    for image, label in zip(images, labels, strict=True):
-        image[..., label % 3] += 90 + 90 * (label // 3)
-    return images.astype("uint8"), labels
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    """An .npz of 6 classes: 126 images to train on, of which 6 are held out by default."""
-    path = tmp_path_factory.mktemp("data") / "colours.npz"
-    (x_train, y_train), (x_test, y_test) = _colours(126, 6, 0), _colours(30, 6, 1)
-    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
-    return path
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    model = PatchVAE(image_size=SIZE, num_parts=4, appearance_dim=2)
-    model(np.random.default_rng(0).random((8, SIZE, SIZE, 3), "float32"), training=True)
-    return model
-
-
-@pytest.fixture(scope="module")
-def run_dir(pretrained, tmp_path_factory):
-    """A finished run as far as transfer looks at it, with an export."""
-    folder = tmp_path_factory.mktemp("runs") / "patchvae"
-    folder.mkdir()
-    pretrained.save(folder / "model.keras")
-    settings = {"model": "patchvae", "image_size": SIZE}
-    (folder / "config.json").write_text(json.dumps(settings))
-    (folder / "data.json").write_text("{}")
-    export_model(pretrained, folder / "export")
-    return folder
-
-
-def _command(*flags):
-    return [sys.executable, "-m", "trainers.transfer", *map(str, flags)]
-
-
-def _run(*flags, **kwargs):
-    return subprocess.run(_command(*flags), cwd=ROOT, capture_output=True, text=True, **kwargs)
-
-
-def _flags(images, transfer_dir, *more):
-    return (
-        f"--dataset={images}",
-        f"--transfer_dir={transfer_dir}",
-        "--learning_rate=0.01",
-        "--batch_size=16",
-        "--checkpoint_minutes=0",  # a checkpoint after every step
-        *more,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +35,7 @@ def finished(images, run_dir, tmp_path_factory):
     """A fine-tuning that nothing disturbed: its flags, folder and what it printed."""
     flags = (f"--run_dir={run_dir}", "--freeze=conv1-3", "--epochs=2", "--cut_epochs=1")
     folder = tmp_path_factory.mktemp("transfers") / "whole"
-    done = _run(*_flags(images, folder, *flags))
+    done = run_transfer(*flags_of(images, folder, *flags))
     assert done.returncode == 0, done.stderr
     return flags, folder, done
 
@@ -121,7 +66,7 @@ def test_leaves_model_and_record(finished, pretrained):
     frozen = len(keras.Model(model.backbone.input, _stage(model.backbone, "conv1-3")).weights)
     assert all(same[:frozen])
     assert not all(same[frozen:])
-    (x_test, y_test) = _colours(30, 6, 1)
+    (x_test, y_test) = colours(30, 6, 1)
     logits = model(tf.image.convert_image_dtype(x_test, tf.float32)).numpy()
     assert result["test_top1"] == pytest.approx(np.mean(logits.argmax(axis=1) == y_test))
 
@@ -133,11 +78,11 @@ def _stage(backbone, stage):
 
 def test_a_finished_one_says_so_and_other_settings_are_refused(finished, images):
     flags, folder, _ = finished
-    again = _run(*_flags(images, folder, *flags), env=SHOW_IMPORTS)
+    again = run_transfer(*flags_of(images, folder, *flags), env=SHOW_IMPORTS)
     assert again.returncode == 0
     assert re.search(r"is finished: top-1 [\d.]+%, top-5", again.stdout)
     assert "tensorflow" not in again.stderr
-    refused = _run(*_flags(images, folder, *flags, "--seed=4"))
+    refused = run_transfer(*flags_of(images, folder, *flags, "--seed=4"))
     assert refused.returncode == 1
     assert "seed is 0 there and 4 now" in refused.stderr
     assert "another --transfer_dir" in refused.stderr
@@ -150,7 +95,7 @@ def test_another_backbone_in_the_folder_is_refused(finished, images, tmp_path):
     facts = json.loads((tmp_path / "data.json").read_text())
     facts["backbone"] += 1  # as if the run had been trained anew
     (tmp_path / "data.json").write_text(json.dumps(facts))
-    refused = _run(*_flags(images, tmp_path, *flags))
+    refused = run_transfer(*flags_of(images, tmp_path, *flags))
     assert refused.returncode == 1
     assert re.search(r"another backbone or another precision: backbone is \d+", refused.stderr)
 
@@ -158,7 +103,7 @@ def test_another_backbone_in_the_folder_is_refused(finished, images, tmp_path):
 def _stopped(number, flags, folder, after_step):
     """Starts a transfer and sends it a signal after some steps; returns (exit status, stderr)."""
     process = subprocess.Popen(
-        _command(*flags), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command_of(*flags), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 120
     while not (folder / f"checkpoints/step-{after_step}.index").exists():
@@ -185,12 +130,12 @@ def _assert_same(one, other):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_one_goes_on_to_the_same_weights(number, finished, images, tmp_path):
-    flags = _flags(images, tmp_path / "run", *finished[0])
+    flags = flags_of(images, tmp_path / "run", *finished[0])
     code, stderr = _stopped(number, flags, tmp_path / "run", after_step=3)
     assert code == (-9 if number == signal.SIGKILL else 130)
     if number == signal.SIGINT:
         assert re.match(r"stopped by SIGINT after step \d+, all saved", stderr.splitlines()[-1])
-    resumed = _run(*flags)
+    resumed = run_transfer(*flags)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after step" in resumed.stdout
     _assert_same(tmp_path / "run", finished[1])
@@ -198,19 +143,14 @@ def test_a_stopped_one_goes_on_to_the_same_weights(number, finished, images, tmp
 
 def test_training_on_features_goes_on_to_the_same_weights(images, run_dir, tmp_path):
     more = (f"--run_dir={run_dir}", "--epochs=2", "--labels_per_class=15")
-    whole = _run(*_flags(images, tmp_path / "whole", *more))
+    whole = run_transfer(*flags_of(images, tmp_path / "whole", *more))
     assert whole.returncode == 0, whole.stderr
     assert "90 training, 6 validation" in whole.stdout
-    flags = _flags(images, tmp_path / "run", *more)
+    flags = flags_of(images, tmp_path / "run", *more)
     assert _stopped(signal.SIGKILL, flags, tmp_path / "run", after_step=3)[0] == -9
-    resumed = _run(*flags)
+    resumed = run_transfer(*flags)
     assert resumed.returncode == 0, resumed.stderr
     _assert_same(tmp_path / "run", tmp_path / "whole")
-
-
-def _config(images, **settings):
-    values = {"learning_rate": 0.01, "batch_size": 16, "precision": "float32", **settings}
-    return resolved(TransferConfig(dataset=str(images), **values))
 
 
 def _trained(config, cached=True):
@@ -231,7 +171,7 @@ def _trained(config, cached=True):
 
 def test_features_computed_once_train_the_same_classifier(images, run_dir):
     # With mirrored images, as is the default.
-    config = _config(images, run_dir=str(run_dir), epochs=2)
+    config = config_of(images, run_dir=str(run_dir), epochs=2)
     assert config.horizontal_flip
     (cached, cached_terms), (plain, terms) = (_trained(config, flag) for flag in (True, False))
     for one, other in zip(cached.weights, plain.weights, strict=True):
@@ -241,7 +181,7 @@ def test_features_computed_once_train_the_same_classifier(images, run_dir):
 
 def test_each_image_goes_through_a_frozen_backbone_once(images, run_dir):
     for flip, count in ((True, 120 + 6 + 30 + 120), (False, 120 + 6 + 30)):
-        data = transfer_data.load(_config(images, run_dir=str(run_dir), horizontal_flip=flip))
+        data = transfer_data.load(config_of(images, run_dir=str(run_dir), horizontal_flip=flip))
         with mock.patch.object(transfer_data, "_FEATURE_BATCH", 50):
             feature_map = mock.Mock(side_effect=lambda x: tf.zeros([len(x), 2, 2, 5]))
             featured = data.with_features(feature_map)
@@ -252,13 +192,13 @@ def test_each_image_goes_through_a_frozen_backbone_once(images, run_dir):
 
 def test_what_can_be_told_apart_is_learned(images, run_dir):
     for more in ({}, {"labels_per_class": 5}):
-        config = _config(images, run_dir=str(run_dir), epochs=40, **more)
+        config = config_of(images, run_dir=str(run_dir), epochs=40, **more)
         _, terms = _trained(config)
         assert (terms["top1"], terms["top5"]) == (1.0, 1.0)
 
 
 def test_an_export_gives_the_features_of_its_run(images, run_dir):
-    configs = [_config(images, **{name: str(run_dir)}) for name in ("run_dir", "saved_model")]
+    configs = [config_of(images, **{name: str(run_dir)}) for name in ("run_dir", "saved_model")]
     features = []
     for config in configs:
         data = transfer_data.load(config)
@@ -268,7 +208,7 @@ def test_an_export_gives_the_features_of_its_run(images, run_dir):
 
 
 def test_an_export_leaves_a_head(images, run_dir, tmp_path):
-    done = _run(*_flags(images, tmp_path / "t", f"--saved_model={run_dir}", "--epochs=1"))
+    done = run_transfer(*flags_of(images, tmp_path / "t", f"--saved_model={run_dir}", "--epochs=1"))
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "t/result.json").read_text())
     assert (result["parameters"], result["trained_parameters"]) == (None, 512 * 513 + 6 * 513)
@@ -280,7 +220,7 @@ def test_weights_and_seed_give_the_backbone(images, tmp_path):
     strategy = tf.distribute.get_strategy()
 
     def prepared(**source):
-        config = _config(images, image_size=SIZE, **source)
+        config = config_of(images, image_size=SIZE, **source)
         return transfer_model.prepare(config, transfer_data.load(config), "float32", strategy)
 
     backbone = prepared(weights=str(tmp_path / "w.npz"), freeze="conv1").classifier.backbone
@@ -291,7 +231,7 @@ def test_weights_and_seed_give_the_backbone(images, tmp_path):
 
 
 def test_the_learning_rate_is_cut_by_10(images):
-    config = _config(images, untrained=True, image_size=SIZE, cut_epochs=2, freeze="none")
+    config = config_of(images, untrained=True, image_size=SIZE, cut_epochs=2, freeze="none")
     data = transfer_data.load(config)
     setup = transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
     optimizer = setup.trained(data).optimizer
@@ -300,96 +240,6 @@ def test_the_learning_rate_is_cut_by_10(images):
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001, 0.0001], rtol=1e-5)
-
-
-def test_the_defaults_are_the_original_s():
-    config = resolved(TransferConfig(untrained=True, dataset="cifar100"))
-    settings = (config.learning_rate, config.momentum, config.weight_decay, config.image_size)
-    assert settings == (0.1, 0.9, 1e-4, 32)
-    assert config.horizontal_flip is False
-    assert resolved(TransferConfig(untrained=True, dataset="indoor67")).horizontal_flip is True
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        ((), "give one backbone: .* Received: none"),
-        (("--untrained", "--run_dir=x"), "Received: --run_dir and --untrained"),
-        (("--untrained", "--dataset="), "--dataset is missing"),
-        (
-            ("--untrained", "--image_size=20"),
-            "--image_size must be a multiple .* Use e.g. 16 or 24",
-        ),
-        (("--untrained", "--model=patchvae"), "--model says what --run_dir must hold"),
-        (("--untrained", "--freeze=conv2"), "--freeze"),
-        (("--untrained", "--labels_per_class=0"), "--labels_per_class must be at least 1"),
-        (("--run_dir=no/run",), "--run_dir no/run does not exist"),
-        (("--run_dir={empty}",), "holds no run"),
-        (("--run_dir={unfinished}",), "has not finished: it has no model.keras"),
-        (("--run_dir={strange}",), "holds no record of an unsupervised run"),
-        (("--run_dir={run}", "--image_size=64"), "trained with --image_size=16, asked for was 64"),
-        (
-            ("--run_dir={run}", "--model=beta_vae"),
-            "trained --model=patchvae, asked for was beta_vae",
-        ),
-        (("--saved_model={run}", "--freeze=none"), "gives frozen features: --freeze must be"),
-        (("--saved_model={empty}",), "holds no SavedModel"),
-        (("--weights=no.npz",), "--weights no.npz does not exist"),
-        (("--weights={weights}",), r"conv1.weight has shape \(64, 3, 3, 3\), expected"),
-        (("--untrained", "--transfer_dir=/proc/t"), "cannot be written.*another --transfer_dir"),
-    ],
-)
-def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message, run_dir, tmp_path):
-    for name in ("empty", "unfinished", "strange"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "unfinished/config.json").write_text("{}")
-    (tmp_path / "strange/model.keras").write_text("")
-    wrong = {**torchvision_tensors(), "conv1.weight": np.zeros((64, 3, 3, 3))}
-    np.savez(tmp_path / "weights.npz", **wrong)
-    places = {name: tmp_path / name for name in ("empty", "unfinished", "strange")}
-    flags = [flag.format(run=run_dir, weights=tmp_path / "weights.npz", **places) for flag in flags]
-    failed = _run("--dataset=parts", *flags, env=SHOW_IMPORTS)
-    assert failed.returncode == 1
-    error = failed.stderr.strip().splitlines()[-1]
-    assert re.search(message, error), error
-    assert "Traceback" not in failed.stderr
-    assert "tensorflow" not in failed.stderr
-
-
-def test_wrong_data_gets_one_line(tmp_path):
-    (x, y), (x_test, y_test) = _colours(24, 3, 0), _colours(6, 3, 1)
-    whole = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
-
-    def refused(message, arrays, **settings):
-        np.savez(tmp_path / "d.npz", **arrays)
-        config = _config(
-            tmp_path / "d.npz", untrained=True, image_size=SIZE, validation_examples=0, **settings
-        )
-        with pytest.raises(InputError, match=message) as caught:
-            transfer_data.load(config)
-        assert "\n" not in str(caught.value)
-
-    def without(name):
-        return {key: value for key, value in whole.items() if key != name}
-
-    refused("the train part of .* has no labels", without("y_train"))
-    refused("the test part of .* has no labels", without("y_test"))
-    refused("no array 'x_test'", without("x_test"))
-    refused("train part has the label 2, and the head 2 classes, 0 to 1", whole, num_classes=2)
-    refused("test part has the label 7, and the head 3", {**whole, "y_test": y_test + 5})
-    refused("all training images are of one class", {**whole, "y_train": 0 * y})
-    refused("class 0 has 8 training images. Choose at most 8", whole, labels_per_class=9)
-    refused("class 3 has 0 training images", whole, labels_per_class=1, num_classes=4)
-    refused("batch_size is 25: expected 1 to 24", whole, batch_size=25)
-
-
-def test_a_mistake_leaves_the_folder_free(images, tmp_path):
-    flags = ("--untrained", f"--image_size={SIZE}", "--epochs=1")
-    failed = _run(*_flags(images, tmp_path / "t", *flags, "--labels_per_class=1000"))
-    assert failed.returncode == 1
-    assert re.search(r"error: --labels_per_class=1000 is more than there is", failed.stderr)
-    assert "Traceback" not in failed.stderr
-    assert not (tmp_path / "t/config.json").exists()
 
 
 def test_two_devices_train_like_one(images, run_dir, tmp_path):
@@ -402,13 +252,13 @@ def test_two_devices_train_like_one(images, run_dir, tmp_path):
         "transfer.run()\n"
     )
     more = (f"--run_dir={run_dir}", "--epochs=1", "--precision=float32", "--freeze=conv1-3")
-    flags = _flags(images, tmp_path / "two", *more, "--learning_rate=1e-3")
+    flags = flags_of(images, tmp_path / "two", *more, "--learning_rate=1e-3")
     done = subprocess.run(
         [sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "2 devices" in done.stdout
-    alone = _run(*_flags(images, tmp_path / "one", *more, "--learning_rate=1e-3"))
+    alone = run_transfer(*flags_of(images, tmp_path / "one", *more, "--learning_rate=1e-3"))
     assert alone.returncode == 0, alone.stderr
     one, two = (json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "two"))
     for name in ("cross_entropy", "val_cross_entropy", "test_cross_entropy"):
@@ -421,18 +271,3 @@ def test_a_classifier_is_not_exported(finished):
     assert failed.returncode == 1
     assert re.search("must be a PatchVAE, BetaVAE or BiGAN. Received: Transfer", failed.stderr)
     assert "Traceback" not in failed.stderr
-
-
-def test_help_shows_every_flag_without_tensorflow():
-    shown = _run("--help", env=SHOW_IMPORTS)
-    assert shown.returncode == 0
-    assert "tensorflow" not in shown.stderr
-    for flag in (
-        "--run_dir",
-        "--freeze",
-        "--labels_per_class",
-        "--transfer_dir",
-        "--[no]untrained",
-    ):
-        assert re.search(rf"^  {re.escape(flag)}\b", shown.stdout, re.MULTILINE)
-    assert max(map(len, shown.stdout.splitlines())) <= 100
