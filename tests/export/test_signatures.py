@@ -11,6 +11,7 @@ from export import saved_model
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 from tests.export.exporting import (
+    CLOSE,
     FOLDED,
     SIZE,
     assert_same,
@@ -37,9 +38,10 @@ def test_signatures_equal_the_model(model, loaded, sides):
     for name, outputs in expected.items():
         batch = model(images)["latent"] if name == "decode" else tf.constant(images)
         answer = loaded.signatures[name](batch)
-        assert_same(answer, outputs, **FOLDED)
+        unfolded = name in ("reconstruct", "decode")
+        assert_same(answer, outputs, **(CLOSE if unfolded else FOLDED))
         assert {tensor.dtype for tensor in answer.values()} == {tf.float32}
-    np.testing.assert_allclose(loaded(images), expected["serving_default"]["features"], **FOLDED)
+    np.testing.assert_allclose(loaded(images), expected["serving_default"]["features"], **CLOSE)
     occurrence = default_answer(loaded, images)["occurrence"].numpy()
     assert occurrence.shape == (3, sides[0] // 8, sides[1] // 8, 4)
     assert occurrence.std() > 1e-3
@@ -183,9 +185,9 @@ def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_p
     images = random_images(2, SIZE)
     outputs = in_graph(model)(images)
     answer = loaded.signatures["reconstruct"](tf.constant(images))["reconstruction"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
     answer = loaded.signatures["decode"](outputs["latent"])["images"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
     assert loaded.signatures["decode"](tf.zeros([0, 5]))["images"].shape == (0, SIZE, SIZE, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="width 16, as in training"):
         loaded.signatures["reconstruct"](tf.zeros([1, 24, 24, 3]))
@@ -258,7 +260,7 @@ def test_another_backbone_is_exported_with_its_own_stages(options, tmp_path):
     expected |= {"occurrence": outputs["occurrence"], "appearance": outputs["appearance_mean"]}
     assert_same(answer, expected, **FOLDED)
     answer = loaded.signatures["decode"](outputs["latent"])["images"]
-    np.testing.assert_allclose(answer, outputs["reconstruction"], **FOLDED)
+    np.testing.assert_allclose(answer, outputs["reconstruction"], **CLOSE)
     stages = loaded.signatures["stages"](tf.constant(images))
     assert {name: value.shape[1:] for name, value in stages.items()} == {
         stage.name.replace("-", "_"): (32 // stage.stride, 32 // stage.stride, stage.channels)
