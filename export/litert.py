@@ -79,7 +79,7 @@ class Cost:
 
 
 def _calibration(training):
-    images, _ = evaluation.training_part(training, seed=0, most=_CALIBRATION_IMAGES)
+    images = training.sample(_CALIBRATION_IMAGES, seed=0).images
     images = tf.image.convert_image_dtype(images, tf.float32)
     return lambda: ([image[tf.newaxis]] for image in images)
 
@@ -103,12 +103,12 @@ def _quantized(converter, float_content, calibration, model):
 
 
 def _costs(function, model, files, training, test):
-    shown = (training if test is None else test).images[:_MOST_TEST_IMAGES]
+    part = training.sample(evaluation.MOST_TRAINING_IMAGES, seed=0)
+    shown = (part if test is None else test).images[:_MOST_TEST_IMAGES]
     classifier = labels = None
-    if evaluation.can_classify(training, test):
-        images, training_labels = evaluation.training_part(training, seed=0)
-        features = evaluation.pooled_features(model.backbone, images)
-        classifier = evaluation.classifier(features, training_labels)
+    if evaluation.can_classify(part, test):
+        features = evaluation.pooled_features(model.backbone, part.images)
+        classifier = evaluation.classifier(features, part.labels)
         labels = test.labels[: len(shown)]
 
     def top1(features):

@@ -154,7 +154,7 @@ def main(stop_request):
     _check_exportable(model)
     images = setup.load_images(UnsupervisedConfig(**record["settings"])) if measures else None
     if config.format == "saved_model":
-        shown = images and (images.validation or images.training).images[:_SHOWN_DIFFERENCES]
+        shown = images and images.shown(_SHOWN_DIFFERENCES)
         version = export_model(model, export_dir, record, config.precision, shown)
         print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")
         return

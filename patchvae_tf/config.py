@@ -100,6 +100,19 @@ class UnsupervisedConfig:
         "(default: a twentieth, at most 1000)",
         minimum=0,
     )
+    streamed: bool | None = setting(
+        None,
+        "Data",
+        "read and decode images as they are needed, not all before; for folders and TFDS (default: "
+        "where they would take more than 64 GB)",
+    )
+    shuffle_window: int = setting(
+        16384,
+        "Data",
+        "images that are shuffled with each other where TFRecord files are streamed; otherwise all "
+        "are",
+        minimum=1,
+    )
 
     recipe: str | None = setting(
         None,

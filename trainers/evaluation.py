@@ -14,12 +14,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from patchvae_tf import backbones, noise
+from patchvae_tf import backbones
 
 _BATCH = 256
-_MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
+MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
 _ITERATIONS = 100
-_PART_SALT = 105
 
 
 def linear_probe(model, training, test, seed):
@@ -27,7 +26,7 @@ def linear_probe(model, training, test, seed):
 
     Args:
         model: `UnsupervisedModel`; its backbone is run in inference mode.
-        training: labelled `ImageSet`; up to 10,000 images of it are used.
+        training: labelled `ImageSet` or `StreamedSet`; up to 10,000 images of it are used.
         test: labelled `ImageSet` of images that training did not see.
         seed: int, of the images drawn and the untrained φ's weights.
 
@@ -36,12 +35,14 @@ def linear_probe(model, training, test, seed):
         `test_images`; or None where there is nothing to classify: labels are missing, or all the
         same.
     """
-    if not can_classify(training, test):
+    if test is None or test.labels is None:
         return None
-    images, labels = training_part(training, seed)
+    part = training.sample(MOST_TRAINING_IMAGES, seed)
+    if not can_classify(part, test):
+        return None
     keras.utils.set_random_seed(seed)
     accuracies = [
-        classifier(pooled_features(backbone, images), labels).score(
+        classifier(pooled_features(backbone, part.images), part.labels).score(
             pooled_features(backbone, test.images), test.labels
         )
         for backbone in (model.backbone, untrained_backbone(model))
@@ -49,8 +50,8 @@ def linear_probe(model, training, test, seed):
     return {
         "top1": accuracies[0],
         "random_backbone_top1": accuracies[1],
-        "classes": len(np.unique(labels)),
-        "training_images": len(images),
+        "classes": len(np.unique(part.labels)),
+        "training_images": len(part),
         "test_images": len(test),
     }
 
@@ -64,19 +65,6 @@ def can_classify(training, test):
     """Whether both `ImageSet`s (`test` may be None) have labels, and of more than one class."""
     labelled = test is not None and training.labels is not None and test.labels is not None
     return labelled and len(np.unique(training.labels)) > 1
-
-
-def training_part(training, seed, most=_MOST_TRAINING_IMAGES):
-    """(images, labels) of up to `most` examples of an `ImageSet`, drawn by the seed.
-
-    Not every tenth, say: labels often come in turn.
-    """
-    if len(training) <= most:
-        return training.images, training.labels
-    part_seed = noise.fold_in(noise.step_seed(seed, 0), _PART_SALT)
-    drawn = noise.shuffled(tf.range(most, dtype=tf.int64), part_seed, len(training)).numpy()
-    drawn.sort()
-    return training.images[drawn], training.labels[drawn]
 
 
 def nearest_neighbours(features, labels, count=20):

@@ -24,6 +24,12 @@ class Execution:
     checkpoint_minutes: float = setting(
         10.0, "Run", "minutes between two checkpoints inside an epoch", minimum=0.0
     )
+    data_service: str | None = setting(
+        None,
+        "Run",
+        "host:port of trainers.data_service, which then reads and decodes streamed images; several "
+        "separated by commas",
+    )
     on_save_error: str = setting(
         "stop",
         "Run",
@@ -39,3 +45,14 @@ class Execution:
                 "--devices must be cpu:N or gpu:N, N their number. "
                 f"Received: {self.devices!r}. Use e.g. cpu:2."
             )
+        for address in self.data_services:
+            if not re.fullmatch(r"[^:,\s]+:[1-9]\d*", address):
+                raise InputError(
+                    "--data_service must be host:port, or several separated by commas. "
+                    f"Received: {self.data_service!r}."
+                )
+
+    @property
+    def data_services(self):
+        """The addresses in `data_service`, a tuple of str."""
+        return tuple(self.data_service.split(",")) if self.data_service else ()

@@ -119,7 +119,7 @@ def measure(model, training, test, training_images, seed):
         "linear": evaluation.classifier,
         "nearest_neighbours": evaluation.nearest_neighbours,
     }
-    images, labels = evaluation.training_part(training, seed, training_images)
+    part = training.sample(training_images, seed)
     rows = []
     total = len(model.stages) * 2 * len(trained_and_not)
     with tqdm.tqdm(total=total, desc="Probing", unit=" features") as bar:
@@ -128,12 +128,12 @@ def measure(model, training, test, training_images, seed):
                 row = {"stage": stage.name, "pooled": pooled}
                 for prefix, backbone in trained_and_not.items():
                     learned_from, scored_on = (
-                        evaluation.stage_features(backbone, part, stage, pooled)
-                        for part in (images, test.images)
+                        evaluation.stage_features(backbone, images, stage, pooled)
+                        for images in (part.images, test.images)
                     )
                     row["dimensions"] = learned_from.shape[1]
                     for name, fit in classifiers.items():
-                        fitted = fit(learned_from, labels)
+                        fitted = fit(learned_from, part.labels)
                         row[prefix + name] = float(fitted.score(scored_on, test.labels))
                     bar.update()
                 rows.append(row)

@@ -1,16 +1,20 @@
 """From settings to what is trained, and on what: the model and the images."""
 
+import contextlib
 import dataclasses
 import inspect
 import zlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf import datasets
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.errors import InputError
 from patchvae_tf.optimizers import FusedAdam
+from trainers import services
 
 MODELS = {
     "patchvae": patchvae_tf.PatchVAE,
@@ -20,6 +24,8 @@ MODELS = {
 
 _LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
 _NUM_PICTURED = 8
+_MOST_DECODED = 64e9  # bytes of images that are decoded before, in memory or in a temporary file
+_CHECKED_STREAMED = 64  # images of a streamed data set that its checksum is made of
 
 
 def build_model(config, dtype_policy, strategy, steps_per_epoch):
@@ -68,34 +74,52 @@ class Images:
 
     Attributes:
         config: UnsupervisedConfig.
-        training: ImageSet.
+        training: ImageSet, or StreamedSet of images that are not decoded yet.
         validation: ImageSet held out of the training part, or None.
         steps_per_epoch: int.
         description: dict for `data.json`; two data sets that differ have different ones.
     """
 
     config: UnsupervisedConfig
-    training: datasets.ImageSet
+    training: datasets.ImageSet | datasets.StreamedSet
     validation: datasets.ImageSet | None
     steps_per_epoch: int
     description: dict
 
-    def training_batches(self, start_step, rows=None):
+    def training_batches(self, start_step, rows=None, data_services=()):
         """Batches from a step to the end of training; order and flips depend on the step alone.
 
         Args:
             start_step: int, finished steps.
             rows: range, the rows of each global batch that are wanted here; None: all.
+            data_services: addresses that read and decode in place of this process.
         """
-        return datasets.training_batches(
-            self.training.images,
-            batch_size=self.config.batch_size,
-            seed=self.config.seed,
-            flip=self.config.horizontal_flip,
-            start_step=start_step,
-            total_steps=self.config.epochs * self.steps_per_epoch,
-            rows=rows,
-        )
+        arguments = {
+            "batch_size": self.config.batch_size,
+            "seed": self.config.seed,
+            "flip": self.config.horizontal_flip,
+            "start_step": start_step,
+            "total_steps": self.config.epochs * self.steps_per_epoch,
+            "rows": rows,
+        }
+        if self.is_streamed:
+            return self.training.batches(**arguments, services=data_services)
+        return datasets.training_batches(self.training.images, **arguments)
+
+    @property
+    def is_streamed(self):
+        """Whether images are read and decoded as training needs them."""
+        return isinstance(self.training, datasets.StreamedSet)
+
+    @contextlib.contextmanager
+    def errors_named(self):
+        """Inside, too many unreadable images raise the `InputError` that names them."""
+        try:
+            yield
+        except tf.errors.OpError as error:
+            if self.is_streamed and self.training.unreadable.error:
+                raise self.training.unreadable.error from error
+            raise
 
     @property
     def validation_batches(self):
@@ -109,15 +133,27 @@ class Images:
     @property
     def pictured(self):
         """A few images, the same at each epoch; unseen in training where there are such."""
-        source = self.training if self.validation is None else self.validation
-        return source.images[:_NUM_PICTURED]
+        return self.shown(_NUM_PICTURED)
+
+    def shown(self, most):
+        """The first of the validation images or, without any, of those to learn from: uint8."""
+        if self.validation is not None:
+            return self.validation.images[:most]
+        if self.is_streamed:
+            return self.training.sample(most, self.config.seed).images
+        return self.training.images[:most]
 
 
-def load_images(config):
-    """Reads the training images of the settings and holds out the validation part.
+def load_images(config, data_services=()):
+    """Reads the training images of the settings, or opens them, and holds out the validation part.
+
+    Args:
+        config: UnsupervisedConfig, resolved.
+        data_services: addresses that will read and decode streamed images.
 
     Raises:
-        InputError: the data is not there, cannot be read, or is less than a batch.
+        InputError: the data is not there, cannot be read, or is less than a batch; or it cannot be
+            streamed as asked for.
     """
     everything = datasets.load(
         config.dataset,
@@ -126,11 +162,26 @@ def load_images(config):
         data_dir=config.data_dir,
         seed=config.seed,
         progress=True,
+        most_bytes={None: _MOST_DECODED, True: 0, False: None}[config.streamed],
     )
     held_out = validation_count(config.validation_examples, len(everything))
-    training, validation = everything, None
-    if held_out:
-        training, validation = datasets.split_validation(everything, held_out, config.seed)
+    is_streamed = isinstance(everything, datasets.EncodedExamples)
+    _check_streaming(config, everything if is_streamed else None, data_services)
+    training, validation, skipped = everything, None, ()
+    if is_streamed:
+        training, validation = datasets.streamed_split(
+            everything,
+            held_out,
+            image_size=config.image_size,
+            shuffle_window=config.shuffle_window,
+            seed=config.seed,
+        )
+        first = everything.take(np.arange(min(_CHECKED_STREAMED, len(everything))))
+        checked = datasets.decode_examples(first, image_size=config.image_size).images
+    else:
+        checked, skipped = everything.images, everything.skipped
+        if held_out:
+            training, validation = datasets.split_validation(everything, held_out, config.seed)
     return Images(
         config=config,
         training=training,
@@ -139,10 +190,36 @@ def load_images(config):
         description={
             "training_images": len(training),
             "validation_images": 0 if validation is None else len(validation),
-            "skipped": list(everything.skipped),
-            "checksum": checksum(everything.images),
+            "skipped": list(skipped),
+            "checksum": checksum(checked),
         },
     )
+
+
+def _check_streaming(config, examples, data_services):
+    """Raises InputError where images cannot be streamed as asked for.
+
+    Args:
+        config: UnsupervisedConfig.
+        examples: EncodedExamples of images that are to be streamed, or None.
+        data_services: addresses.
+    """
+    if examples is None and config.streamed:
+        raise InputError(
+            f"--streamed is for folders of images and TFDS data sets: {config.dataset} is an array "
+            "in memory as it is. Leave it out."
+        )
+    if examples is None and data_services:
+        raise InputError(
+            "--data_service reads and decodes streamed images, and these are decoded once, before. "
+            "Add --streamed, or leave it out."
+        )
+    if data_services and examples.needs_python:
+        raise InputError(
+            f"--data_service cannot read {config.dataset}: array_record files are read by Python, "
+            "in this process alone. Leave it out, or prepare the data set as TFRecord files."
+        )
+    services.check(data_services)
 
 
 def validation_count(asked_for, total):

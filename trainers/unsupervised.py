@@ -1,5 +1,6 @@
 """Learns image features without labels: PatchVAE (default) or β-VAE."""
 
+import functools
 import pathlib
 
 from absl import flags
@@ -8,7 +9,7 @@ from patchvae_tf import presets
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
 from trainers import cluster as clusters
-from trainers import console, runs
+from trainers import console, runs, services
 from trainers import flags as config_flags
 from trainers.execution import Execution
 
@@ -78,7 +79,7 @@ def train(config, run_dir, stop_request, execution, export, report=False):
     devices.check_xla(execution.xla, replicas)
     devices.check_batch(config.batch_size, replicas)
     policy = devices.dtype_policy(config.precision)
-    images = setup.load_images(config)
+    images = setup.load_images(config, execution.data_services)
     facts = {**images.description, "dtype_policy": policy}
     run_folder.check("data.json", facts, "other images or another precision")
     # Only now, so that a folder never belongs to settings that could not run.
@@ -97,7 +98,9 @@ def train(config, run_dir, stop_request, execution, export, report=False):
     job = loop.Job(
         model=model,
         strategy=strategy,
-        training_batches=images.training_batches,
+        training_batches=functools.partial(
+            images.training_batches, data_services=execution.data_services
+        ),
         validation_batches=images.validation_batches,
         checked=images.pictured,
         steps_per_epoch=images.steps_per_epoch,
@@ -116,7 +119,8 @@ def train(config, run_dir, stop_request, execution, export, report=False):
                 on_error=execution.on_save_error,
             )
             writer = summaries.writer(run_dir, writes=cluster.is_chief)
-            complete = loop.train(job, saved, run_folder, writer, stop_request)
+            with services.watched(execution.data_services), images.errors_named():
+                complete = loop.train(job, saved, run_folder, writer, stop_request)
         if not complete:
             raise console.Stop(stop_request.requested, f"after step {saved.step}, all saved")
         if cluster.is_chief:
@@ -142,6 +146,8 @@ def _finish(config, model, images, run_folder, facts, export):
         "device": devices.description(),
         "versions": devices.versions(),
     }
+    if images.is_streamed:
+        result["unreadable"] = images.training.unreadable.keys
     probe = evaluation.linear_probe(model, images.training, images.validation, config.seed)
     if probe:
         result["linear_probe"] = probe

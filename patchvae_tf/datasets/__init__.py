@@ -1,18 +1,23 @@
 """Image sources, all read into one `ImageSet`, and the batches made from it."""
 
+from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples
 from patchvae_tf.datasets.images import ImageSet, split_validation
 from patchvae_tf.datasets.loading import kept, load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 from patchvae_tf.datasets.splits import test_split, unsupervised_split
+from patchvae_tf.datasets.streamed import StreamedSet, streamed_split
 from patchvae_tf.datasets.subsets import balanced_subset
 
 __all__ = [
     "CLASS_PARTS",
     "PART_NAMES",
+    "EncodedExamples",
     "ImageSet",
+    "StreamedSet",
     "balanced_subset",
+    "decode_examples",
     "decode_image",
     "evaluation_batches",
     "kept",
@@ -21,6 +26,7 @@ __all__ = [
     "split_validation",
     "steps_per_epoch",
     "stream",
+    "streamed_split",
     "test_split",
     "training_batches",
     "unsupervised_split",

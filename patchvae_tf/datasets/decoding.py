@@ -1,6 +1,7 @@
 """Encoded examples to pixels, in parallel, leaving out what cannot be read."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from patchvae_tf.errors import InputError
 NO_LABEL = -1
 
 _GROUP = 64  # images that are decoded by one call: each call costs as much as ten images
-_MAX_UNREADABLE = 0.01  # Fraction of the examples.
+MAX_UNREADABLE = 0.01  # Fraction of the examples.
 _NUM_NAMED = 3
 
 
@@ -24,14 +25,20 @@ _NUM_NAMED = 3
 class EncodedExamples:
     """The image files of one split, not yet read; `len()` counts them.
 
+    An item is a scalar string that leads to an image: a path, or a record.
+
     Attributes:
         count: int.
         key: function index -> name of the example.
-        open: function start -> `tf.data.Dataset` of (item, int64 label or `NO_LABEL`), from that
-            example to the end.
-        read: function of an item (scalar string) -> the bytes of the file, in a graph.
+        open: function start -> `tf.data.Dataset` of items, from that example to the end.
+        read: function (index, item) -> (the bytes of the image's file, int64 label or `NO_LABEL`),
+            in a graph.
+        pick: function of indices int64 [k] -> items [k], in a graph; None where only `shards` can
+            be read.
+        shards: tuple of `Shard`s, the record files in order; empty where there is `pick`.
         labelled: bool, whether the source has labels.
         class_names: names by label, or None.
+        needs_python: bool, whether reading calls Python, which no other process can.
     """
 
     count: int
@@ -40,9 +47,36 @@ class EncodedExamples:
     read: Callable
     labelled: bool
     class_names: tuple[str, ...] | None
+    pick: Callable | None = None
+    shards: tuple = ()
+    needs_python: bool = False
 
     def __len__(self):
         return self.count
+
+    def take(self, indices):
+        """The `EncodedExamples` of `indices`, int64 [n]; quick where they follow each other."""
+        in_graph = tf.constant(indices, tf.int64)
+
+        def examples(start):
+            if self.pick:
+                return tf.data.Dataset.from_tensor_slices(in_graph[start:]).map(
+                    lambda index: self.pick(index[tf.newaxis])[0]
+                )
+            left = indices[start:]
+            runs = np.split(left, np.flatnonzero(np.diff(left) != 1) + 1)
+            parts = [self.open(int(run[0])).take(len(run)) for run in runs if len(run)]
+            return functools.reduce(tf.data.Dataset.concatenate, parts)
+
+        return dataclasses.replace(
+            self,
+            count=len(indices),
+            key=lambda index: self.key(int(indices[index])),
+            open=examples,
+            read=lambda index, item: self.read(in_graph[index], item),
+            pick=None,
+            shards=(),
+        )
 
 
 def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads=None):
@@ -60,18 +94,16 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads
         The indices that are passed over are those of examples that cannot be read.
     """
 
-    def decode(item):
-        return resize_and_crop(decode_image(examples.read(item)), image_size)
+    decode_one = one_decoded(examples, image_size)
 
-    def decode_one(index, example):
-        item, label = example
-        return index, decode(item), label
-
-    def decode_batch(indices, batch):
-        items, labels = batch
+    def decode_batch(indices, items):
         # One after the other: the batches themselves are decoded in parallel.
-        images = tf.map_fn(decode, items, fn_output_signature=tf.uint8, parallel_iterations=1)
-        return indices, images, labels
+        return tf.map_fn(
+            lambda example: decode_one(*example),
+            (indices, items),
+            fn_output_signature=(tf.int64, tf.uint8, tf.int64),
+            parallel_iterations=1,
+        )
 
     def singly(start, stop):
         """Examples one by one, in the same batches: each of these held an unreadable one."""
@@ -108,7 +140,17 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads
         yield from singly(next_index, len(examples))
 
 
-def decode_examples(examples, *, image_size, progress):
+def one_decoded(examples, image_size):
+    """Returns a function, for a graph, (index, item) -> (index, uint8 [size, size, 3], label)."""
+
+    def decode(index, item):
+        encoded, label = examples.read(index, item)
+        return index, resize_and_crop(decode_image(encoded), image_size), label
+
+    return decode
+
+
+def decode_examples(examples, *, image_size, progress=False):
     """Decodes all examples.
 
     Args:
@@ -162,7 +204,7 @@ def _report_unreadable(skipped, total):
     if not skipped:
         return
     found = unreadable_message(skipped, total)
-    if len(skipped) > _MAX_UNREADABLE * total:
+    if len(skipped) > MAX_UNREADABLE * total:
         raise InputError(
             f"{found}, more than 1 %: repair or remove them; JPEG, PNG, GIF, BMP and WEBP are read."
         )

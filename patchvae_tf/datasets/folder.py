@@ -46,17 +46,14 @@ def folder_examples(root, split):
     labels = [
         classes.index(path.parts[0]) if has_classes else decoding.NO_LABEL for path in files[split]
     ]
-    names = [str(folders[split] / path) for path in files[split]]
-
-    def examples(start):
-        labels_left = tf.constant(labels[start:], tf.int64)
-        return tf.data.Dataset.from_tensor_slices((tf.constant(names[start:]), labels_left))
-
+    names = tf.constant([str(folders[split] / path) for path in files[split]])
+    labels = tf.constant(labels, tf.int64)
     return decoding.EncodedExamples(
-        count=len(names),
+        count=len(files[split]),
         key=lambda index: files[split][index].as_posix(),
-        open=examples,
-        read=tf.io.read_file,
+        open=lambda start: tf.data.Dataset.from_tensor_slices(names[start:]),
+        read=lambda index, name: (tf.io.read_file(name), labels[index]),
+        pick=lambda indices: tf.gather(names, indices),
         labelled=has_classes,
         class_names=tuple(classes) if has_classes else None,
     )

@@ -9,7 +9,7 @@ from patchvae_tf import noise
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
 
-_HOLDOUT_SALT = 103
+_HOLDOUT_SALT, _SAMPLE_SALT = 103, 105
 _COPY_ROWS = 1024
 
 
@@ -36,6 +36,17 @@ class ImageSet:
 
     def __len__(self):
         return len(self.images)
+
+    def sample(self, most, seed):
+        """Up to `most` examples, drawn by the seed: an `ImageSet`.
+
+        Not every tenth, say: labels often come in turn.
+        """
+        if len(self) <= most:
+            return self
+        part_seed = noise.fold_in(noise.step_seed(seed, 0), _SAMPLE_SALT)
+        drawn = noise.shuffled(tf.range(most, dtype=tf.int64), part_seed, len(self)).numpy()
+        return self.take(np.sort(drawn))
 
     def take(self, indices):
         """Returns a new `ImageSet` of the examples at `indices` (integers [n]), copied."""
@@ -67,12 +78,22 @@ def split_validation(image_set, count, seed):
         InputError: if `count` leaves no training or no validation example.
     """
     total = len(image_set)
+    check_held_out(count, total)
+    held_out = np.zeros(total, bool)
+    held_out[drawn_rows(count, total, seed)] = True
+    return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))
+
+
+def check_held_out(count, total):
+    """Raises InputError unless `count` of `total` images can be held out."""
     if not 1 <= count < total:
         raise InputError(
             f"A validation part of {count} cannot be held out of {total} images: choose between "
             f"1 and {total - 1}, so that at least 1 image is left to train on."
         )
+
+
+def drawn_rows(count, total, seed):
+    """`count` of the rows below `total`, drawn by the seed: int64 [count], ascending."""
     holdout_seed = noise.fold_in(noise.step_seed(seed, 0), _HOLDOUT_SALT)
-    held_out = np.zeros(total, bool)
-    held_out[noise.shuffled(tf.range(count, dtype=tf.int64), holdout_seed, total).numpy()] = True
-    return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))
+    return np.sort(noise.shuffled(tf.range(count, dtype=tf.int64), holdout_seed, total).numpy())

@@ -29,7 +29,16 @@ def kept():
         _kept = None
 
 
-def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=False):
+def load(
+    dataset,
+    split="train",
+    *,
+    image_size,
+    data_dir=None,
+    seed=0,
+    progress=False,
+    most_bytes=None,
+):
     """Reads one split of a data set; never from the network.
 
     Args:
@@ -43,18 +52,21 @@ def load(dataset, split="train", *, image_size, data_dir=None, seed=0, progress=
         data_dir: str, where TFDS data sets are prepared; None for TFDS's own default.
         seed: int, what "parts" is generated from; other data sets do not use it.
         progress: bool, whether to show a progress bar on stderr when it takes long.
+        most_bytes: int, what decoded images may take; None: any.
 
     Returns:
-        An `ImageSet`.
+        An `ImageSet`; or, where the images would take more than `most_bytes`, and are not arrays
+        already, the `EncodedExamples` of one.
 
     Raises:
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
-    arguments = (dataset, split, image_size, data_dir, seed)
+    arguments = (dataset, split, image_size, data_dir, seed, most_bytes)
     if _kept is not None and arguments in _kept:
         return _kept[arguments]
-    images = _source(*arguments, progress)
-    if isinstance(images, EncodedExamples):
+    images = _source(dataset, split, image_size, data_dir, seed, progress)
+    is_large = most_bytes is not None and 3 * image_size**2 * len(images) > most_bytes
+    if isinstance(images, EncodedExamples) and not is_large:
         images = decode_examples(images, image_size=image_size, progress=progress)
     if _kept is not None:
         _kept[arguments] = images

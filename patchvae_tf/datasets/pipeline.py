@@ -70,24 +70,43 @@ def training_batches(
     other_pixels = None if mirrored is None else _shared_tensor(mirrored)
 
     def make_batch(step):  # int64 scalar
-        epoch, step_in_epoch = step // epoch_steps, step % epoch_steps
-        order_seed = noise.fold_in(noise.step_seed(seed, epoch), _ORDER_SALT)
-        positions = step_in_epoch * batch_size + tf.range(rows.start, rows.stop, dtype=tf.int64)
-        indices = noise.shuffled(positions, order_seed, num_examples)
+        indices = shuffled_indices(step, rows, batch_size, epoch_steps, seed, num_examples)
         batch = tf.gather(pixels, indices)
         if flip:
-            flip_seed = noise.fold_in(noise.step_seed(seed, step), _FLIP_SALT)
-            flipped = noise.coin_flips(batch_size, flip_seed)[rows.start : rows.stop]
-            # Picking rows out of both takes half the time of tf.where, which broadcasts slowly.
-            if other_pixels is None:
-                other = tf.reverse(batch, axis=[2])
-            else:
-                other = tf.gather(other_pixels, indices)
-            both = tf.concat([batch, other], axis=0)
-            batch = tf.gather(both, tf.range(len(rows)) + len(rows) * tf.cast(flipped, tf.int32))
+            other = None if other_pixels is None else tf.gather(other_pixels, indices)
+            batch = flipped(batch, step, rows, batch_size, seed, other)
         return batch if labels is None else (batch, tf.gather(labels, indices))
 
     return _batches(tf.data.Dataset.range(start_step, total_steps), make_batch)
+
+
+def shuffled_indices(step, rows, batch_size, epoch_steps, seed, num_examples):
+    """The examples of some rows of a step's global batch: int64 [rows].
+
+    Args:
+        step: int64 scalar.
+        rows: range.
+        batch_size, epoch_steps, seed, num_examples: ints.
+    """
+    epoch, step_in_epoch = step // epoch_steps, step % epoch_steps
+    order_seed = noise.fold_in(noise.step_seed(seed, epoch), _ORDER_SALT)
+    positions = step_in_epoch * batch_size + tf.range(rows.start, rows.stop, dtype=tf.int64)
+    return noise.shuffled(positions, order_seed, num_examples)
+
+
+def flipped(batch, step, rows, batch_size, seed, mirrored=None):
+    """Mirrors every other image of some rows of a step's global batch, at random.
+
+    Args:
+        batch: [rows, height, width, channels].
+        step, rows, batch_size, seed: as of `shuffled_indices`.
+        mirrored: as `batch`, what takes a row's place; None: its mirror image.
+    """
+    flip_seed = noise.fold_in(noise.step_seed(seed, step), _FLIP_SALT)
+    chosen = noise.coin_flips(batch_size, flip_seed)[rows.start : rows.stop]
+    # Picking rows out of both takes half the time of tf.where, which broadcasts slowly.
+    both = tf.concat([batch, tf.reverse(batch, [2]) if mirrored is None else mirrored], axis=0)
+    return tf.gather(both, tf.range(len(rows)) + len(rows) * tf.cast(chosen, tf.int32))
 
 
 def evaluation_batches(images, *, batch_size, labels=None):

@@ -1,13 +1,14 @@
 """TFDS data sets that are prepared on this machine; nothing here downloads."""
 
 import difflib
+import functools
 import os
 import pathlib
 import re
 
 import numpy as np
 
-from patchvae_tf.datasets import decoding
+from patchvae_tf.datasets import decoding, record_files
 from patchvae_tf.errors import InputError
 
 _OURS = ("indoor67", "places205")  # modules beside this one
@@ -41,6 +42,7 @@ def tfds_examples(dataset, split, *, data_dir):
     Raises:
         InputError: if the data set, the split or an image feature is missing.
     """
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     try:
@@ -56,8 +58,8 @@ def tfds_examples(dataset, split, *, data_dir):
         raise InputError(
             f"{dataset!r} has no split {split!r}: it has {', '.join(sorted(splits))}."
         ) from error
-    # Checked here, because a reader that skips errors would try a file that is not there forever.
-    for record_file in splits[split].file_instructions:
+    instructions = splits[split].file_instructions
+    for record_file in instructions:
         if not os.access(record_file.filename, os.R_OK):
             raise InputError(
                 f"{record_file.filename!r} of {dataset!r} is missing or not readable: copy it "
@@ -75,57 +77,50 @@ def tfds_examples(dataset, split, *, data_dir):
         {key: True for key in (image_key, label_key) if key},
         decoders={image_key: tfds.decode.SkipDecoding()},
     )
+    parsed = wanted.extract_features(builder.info.features)
 
-    def examples(start):
-        if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
-            dataset = _array_records(builder, split, wanted, range(start, count))
-        else:
-            dataset = builder.as_dataset(
-                split,
-                shuffle_files=False,
-                decoders=wanted,
-                # Too few records are reported where they are decoded; the assertion would fail
-                # there forever.
-                read_config=tfds.ReadConfig(try_autocache=False, assert_cardinality=False),
-            ).skip(start)
-        return dataset.map(
-            lambda example: (example[image_key], example.get(label_key, decoding.NO_LABEL))
-        )
+    def read(index, record):
+        del index
+        example = parsed.deserialize_example(record, decoders=wanted.decoders)
+        label = example.get(label_key, tf.constant(decoding.NO_LABEL, tf.int64))
+        return example[image_key], label
 
+    is_array_record = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+    if is_array_record:
+        access = _array_records(builder, split, count)
+    else:
+        shards = tuple(record_files.Shard(one.filename, one.skip, one.take) for one in instructions)
+        access = {"open": functools.partial(record_files.records, shards), "shards": shards}
     return decoding.EncodedExamples(
         count=count,
         key=lambda index: f"{split}/{index}",
-        open=examples,
-        read=lambda encoded: encoded,
+        read=read,
         labelled=label_key is not None,
         class_names=tuple(features[label_key].names) if label_key else None,
+        **access,
     )
 
 
-def _array_records(builder, split, wanted, positions):
-    """Examples of array_record files, which TFDS gives no `tf.data.Dataset` of.
+def _array_records(builder, split, count):
+    """`open` and `pick` for array_record files, which TFDS gives no `tf.data.Dataset` of.
 
-    Reading is Python's, `_RECORDS` at a time; any example may be the first at no cost.
+    Reading is Python's, many at a time; any example may be the next at no cost.
     """
     import tensorflow as tf
 
     records = builder.as_data_source(split).data_source
-    features = wanted.extract_features(builder.info.features)
 
-    def read(start):
-        stop = min(start + _RECORDS, positions.stop)
-        return np.array(records.__getitems__(list(range(start, stop))), object)
+    def read(indices):
+        return np.array(records.__getitems__(indices.tolist()), object)
 
-    def read_in_graph(start):
-        return tf.ensure_shape(tf.numpy_function(read, [start], tf.string), [None])
+    def pick(indices):
+        picked = tf.numpy_function(read, [indices], tf.string)
+        return tf.ensure_shape(picked, indices.shape)
 
-    starts = tf.data.Dataset.range(positions.start, positions.stop, _RECORDS)
-    serialized = starts.map(read_in_graph).unbatch()
-    return serialized.map(
-        lambda example: features.deserialize_example(example, decoders=wanted.decoders),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    def examples(start):
+        return tf.data.Dataset.range(start, count).batch(_RECORDS).map(pick).unbatch()
+
+    return {"open": examples, "pick": pick, "needs_python": True}
 
 
 def _first_feature(features, preferred, kind):

@@ -61,21 +61,6 @@ def test_the_untrained_backbone_is_that_of_the_seed():
     assert evaluation.linear_probe(model, _image_set([1, 1]), test, seed=0) is None
 
 
-def test_of_many_images_some_of_every_class_are_drawn():
-    training = _image_set(np.arange(1000) % 2)
-    images, labels = evaluation.training_part(training, seed=0, most=100)  # not every tenth
-    assert (len(images), len(labels)) == (100, 100)
-    assert 30 < labels.sum() < 70
-    bright = images.mean(axis=(1, 2, 3)) > 90
-    np.testing.assert_array_equal(bright, labels)  # each with its own label
-    again, _ = evaluation.training_part(training, seed=0, most=100)
-    other, _ = evaluation.training_part(training, seed=1, most=100)
-    np.testing.assert_array_equal(images, again)
-    assert (images != other).any()
-    assert len(np.unique(images.reshape(100, -1), axis=0)) == 100
-    assert evaluation.training_part(training, seed=0, most=1000)[0] is training.images
-
-
 def test_features_are_pooled_in_float32_whatever_the_policy():
     backbone = backbones.build()
     images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
