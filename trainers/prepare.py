@@ -1,5 +1,6 @@
 """Prepares Indoor67 or Places205, once, from the files that their authors give out."""
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -63,18 +64,41 @@ def prepare(config):
     module = importlib.import_module(f"patchvae_tf.datasets.{config.dataset}")
     builder_class = getattr(module, _BUILDERS[config.dataset])
     folder = config.manual_dir and pathlib.Path(config.manual_dir).expanduser()
-    if not folder or not folder.is_dir():
-        received = f"{folder} is no folder" if folder else "--manual_dir is missing"
-        raise InputError(f"{received}. {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}")
+    problem = None
+    if not folder:
+        problem = "--manual_dir is missing"
+    elif not folder.is_dir():
+        problem = f"{folder} is no folder"
+    elif not any(folder.iterdir()):
+        problem = f"{folder} is empty"
+    if problem:
+        raise InputError(f"{problem}. {builder_class.MANUAL_DOWNLOAD_INSTRUCTIONS}")
     data_dir = config.data_dir and str(pathlib.Path(config.data_dir).expanduser())
     builder = builder_class(data_dir=data_dir)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
-    )
+    try:
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(manual_dir=str(folder))
+        )
+    except BaseException:
+        _remove_empty(pathlib.Path(builder.data_dir))
+        raise
     counts = ", ".join(
         f"{name} {split.num_examples:,}" for name, split in builder.info.splits.items()
     )
     print(f"{config.dataset} is prepared in {builder.data_dir}: {counts}")
+
+
+def _remove_empty(folder):
+    """Removes the folders that TFDS makes before it begins, where nothing came into them.
+
+    Args:
+        folder: pathlib.Path of a version of the data set.
+    """
+    data_dir = folder.parents[1]
+    downloads = data_dir / "downloads"
+    for path in (folder, folder.parent, downloads / "extracted", downloads, data_dir):
+        with contextlib.suppress(OSError):  # it is not there, or not empty
+            path.rmdir()
 
 
 def run():

@@ -185,7 +185,7 @@ def test_what_is_wrong_with_the_files_is_named(name, change, message, tmp_path):
     change(folder)
     with pytest.raises(InputError, match=message):
         _prepare(name, folder, tmp_path / "tfds")
-    assert not list((tmp_path / "tfds").rglob("*.tfrecord*"))
+    assert not (tmp_path / "tfds").exists()  # nothing is left behind
 
 
 def test_absent_images_are_counted_and_a_few_named(tmp_path):
@@ -203,6 +203,10 @@ def test_without_files_the_instructions_are_shown(tmp_path):
     with pytest.raises(
         InputError, match="none is no folder. Get indoorCVPR_09.tar, .*Images/CLASS"
     ):
+        prepare.prepare(config)
+    (tmp_path / "empty").mkdir()
+    config = prepare.PrepareConfig(dataset="indoor67", manual_dir=str(tmp_path / "empty"))
+    with pytest.raises(InputError, match="empty is empty. Get indoorCVPR_09.tar"):
         prepare.prepare(config)
     with pytest.raises(InputError, match="--manual_dir is missing. Get imagesPlaces205_resize.tar"):
         prepare.prepare(prepare.PrepareConfig(dataset="places205"))

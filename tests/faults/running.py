@@ -9,8 +9,10 @@ import sys
 import time
 
 import numpy as np
+import tensorflow_datasets as tfds
 
 import patchvae_tf
+from tests.datasets.test_prepared_tfds import prepare
 from tests.testing_utils import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -22,6 +24,18 @@ def write_images(path, count=68):
     """An .npz of small images."""
     np.savez(path, x_train=(random_images(count, 16) * 255).astype("uint8"))
     return path
+
+
+def write_records(folder, pixels, file_format="tfrecord"):
+    """A prepared TFDS data set "noise" of images uint8 [n, size, size, 3], in 4 files."""
+    prepare(
+        folder,
+        "noise",
+        {"image": tfds.features.Image(shape=pixels.shape[1:])},
+        {"train": [{"image": one} for one in pixels]},
+        file_format=file_format,
+        download_config=tfds.download.DownloadConfig(num_shards=4),
+    )
 
 
 def command(dataset, run_dir, *flags, workers=1):

@@ -1,5 +1,6 @@
 """What a long run holds in memory."""
 
+import numpy as np
 import psutil
 import pytest
 
@@ -9,9 +10,15 @@ EPOCH_STEPS, EPOCHS = 100, 20
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_over_two_thousand_steps(tmp_path):
+@pytest.mark.parametrize("source", ["decoded", "streamed"])
+def test_memory_does_not_grow_over_two_thousand_steps(source, tmp_path):
     images = running.write_images(tmp_path / "images.npz", 8 * EPOCH_STEPS + 4)
-    flags = ("--noexport", f"--epochs={EPOCHS}", "--checkpoint_minutes=60")
+    flags = ["--noexport", f"--epochs={EPOCHS}", "--checkpoint_minutes=60"]
+    if source == "streamed":
+        pixels = np.load(images)["x_train"]
+        running.write_records(tmp_path, pixels)
+        images = "noise"
+        flags += [f"--data_dir={tmp_path}", "--streamed", "--shuffle_window=64"]
     resident = {}  # by finished epochs
     with running.started(images, tmp_path / "run", *flags) as process:
         record = tmp_path / "run/metrics.jsonl"
