@@ -16,26 +16,28 @@ from absl import app, flags
 
 USAGE = """\
 python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
-python -m benchmarks.recipes --dataset=FOLDER --variants=paper,masked,no_mask
+python -m benchmarks.recipes --dataset=FOLDER --variants=paper,masked,agreement
 python -m benchmarks.recipes --dataset=FOLDER --settings='{"mask_share": 0.25}'
 """
 
 
 def _changed(**settings):
-    """The recipe `masked` with something changed."""
-    return {"recipe": "masked", **settings}
+    """The recipe `agreement` with something changed."""
+    return {"recipe": "agreement", **settings}
 
 
 # Name -> settings beside `dataset`, `epochs` and `seed`.
 VARIANTS = {
     "paper": {"recipe": "paper"},
     "masked": {"recipe": "masked"},
-    "no_mask": _changed(mask_share=0.0),
+    "agreement": {"recipe": "agreement"},
+    "no_agreement": _changed(agreement_weight=0.0),
+    "weak_agreement": _changed(agreement_weight=300.0),
+    "no_crop": _changed(crop_side=1.0),
     "no_jitter": _changed(color_jitter=0.0),
     "no_flip": _changed(horizontal_flip=False),
-    "crop": _changed(crop_side=0.6),
-    "agreement": _changed(crop_side=0.6, agreement_weight=3000.0),
-    "batch_128": _changed(batch_size=128),
+    "mask": _changed(mask_share=0.5),
+    "batch_32": _changed(batch_size=32),
     "weighted_reconstruction": _changed(weighted_reconstruction=True),
     "constant_learning_rate": _changed(learning_rate_schedule="constant"),
     "falling_temperature": _changed(temperature=1.0, temperature_rate=3e-5),

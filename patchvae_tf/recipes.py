@@ -6,11 +6,12 @@ A setting that is given as a flag of its own goes before the recipe's. Needs no 
 import types
 
 DESCRIPTIONS = {
-    "masked": "whole images rebuilt from half-hidden ones, for features",
+    "agreement": "the parts of two views of an image have to agree, for features",
+    "masked": "whole images rebuilt from half-hidden ones, for features at half the time",
     "paper": "the original implementation's settings",
 }
 # model -> recipe. The other models are there to compare with, as the paper trained them.
-DEFAULTS = {"patchvae": "masked", "beta_vae": "paper", "bigan": "paper"}
+DEFAULTS = {"patchvae": "agreement", "beta_vae": "paper", "bigan": "paper"}
 
 # recipe -> "" for any data set, or a data set's name -> setting -> value.
 _PAPER = {
@@ -47,36 +48,44 @@ _PAPER = {
     },
 }
 
-_VALUES = {
-    "masked": {
-        "": {
-            "num_parts": 32,
-            "appearance_dim": 8,
-            "horizontal_flip": True,
-            "crop_side": 1.0,
-            "color_jitter": 1.0,
-            "mask_share": 0.5,
-            "weighted_reconstruction": False,
-            "occurrence_weight": 0.05,
-            "appearance_weight": 0.05,
-            "agreement_weight": 0.0,
-            "temperature": 0.66,
-            "temperature_rate": 0.0,
-            "epochs": 30,
-            "batch_size": 32,
-            "learning_rate": 1e-3,
-            "learning_rate_schedule": "cosine",
-            "warmup_epochs": 0.5,
-            "adam_beta_1": 0.9,
-            "adam_beta_2": 0.99,
-            "weight_decay": 1e-4,
-        },
-        # A first run of minutes on flat colours: with blocks hidden and colours changed little is
-        # left to learn in that time.
-        "parts": {**_PAPER[""], **_PAPER["parts"]},
+_AGREEMENT = {
+    "": {
+        "num_parts": 32,
+        "appearance_dim": 8,
+        "horizontal_flip": True,
+        "crop_side": 0.5,
+        "color_jitter": 1.0,
+        "mask_share": 0.0,
+        "weighted_reconstruction": False,
+        "occurrence_weight": 0.05,
+        "appearance_weight": 0.05,
+        "agreement_weight": 3000.0,
+        "temperature": 0.66,
+        "temperature_rate": 0.0,
+        "epochs": 30,
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+        "learning_rate_schedule": "cosine",
+        "warmup_epochs": 0.5,
+        "adam_beta_1": 0.9,
+        "adam_beta_2": 0.99,
+        "weight_decay": 1e-4,
     },
-    "paper": _PAPER,
+    # A first run of minutes on flat colours: with colours changed little is left to learn in it.
+    "parts": {**_PAPER[""], **_PAPER["parts"]},
 }
+_MASKED = {
+    "": {
+        **_AGREEMENT[""],
+        "crop_side": 1.0,
+        "mask_share": 0.5,
+        "agreement_weight": 0.0,
+        "batch_size": 32,
+    },
+    "parts": _AGREEMENT["parts"],
+}
+
+_VALUES = {"agreement": _AGREEMENT, "masked": _MASKED, "paper": _PAPER}
 
 
 def values(recipe, dataset):

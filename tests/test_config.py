@@ -39,10 +39,10 @@ def test_a_recipe_gives_way_to_its_values_for_a_data_set_and_both_to_what_is_giv
 
 
 def test_patch_vae_has_a_recipe_of_its_own_and_the_others_the_paper_s():
-    for model, recipe in (("patchvae", "masked"), ("beta_vae", "paper"), ("bigan", "paper")):
+    for model, recipe in (("patchvae", "agreement"), ("beta_vae", "paper"), ("bigan", "paper")):
         config = UnsupervisedConfig(dataset="images", model=model).resolved()
         assert config.recipe == recipe
-        assert config.mask_share == {"masked": 0.5, "paper": 0.0}[recipe]
+        assert (config.agreement_weight > 0.0) == (recipe == "agreement")
     # The first command's settings, which README's figures are of.
     first = UnsupervisedConfig().resolved()
     assert (
@@ -60,7 +60,8 @@ def test_recipes_say_the_same_settings_and_every_one_is_a_flag():
         assert set(recipes.values(recipe, "parts")) == names[0]
         UnsupervisedConfig(recipe=recipe, dataset="parts").resolved()
     unsaid = {name for name, field in fields.items() if field.default is None} - names[0]
-    assert unsaid == {*("recipe", "data_dir", "stride", "validation_examples", "occurrence_prior")}
+    by_itself = ("recipe", "data_dir", "stride", "validation_examples", "occurrence_prior")
+    assert unsaid == {*by_itself, "streamed"}
 
 
 def test_json_round_trip():
@@ -85,7 +86,7 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "--occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "--occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "--temperature must be above 0. Received: 0.0"),
-        ({"recipe": "best"}, "--recipe must be one of masked, paper. Received: best"),
+        ({"recipe": "best"}, "--recipe must be one of agreement, masked, paper. Received: best"),
         ({"crop_side": 0.0}, "--crop_side must be above 0. Received: 0.0"),
         ({"mask_share": 1.0}, "--mask_share must be below 1. Received: 1.0"),
         ({"mask_size": 5}, "--mask_size must divide --image_size, 32. Received: 5. Use e.g. 4"),

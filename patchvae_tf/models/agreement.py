@@ -6,31 +6,31 @@ import tensorflow as tf
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
 _WIDTH = 512
-_OFF_DIAGONAL = 0.005  # weight of redundancy, as in Barlow Twins
-_EPSILON = 1e-5
+_TEMPERATURE = 0.2
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class PartAgreement(keras.layers.Layer):
-    """How far the parts' codes of two views are from telling the same of an image, and all of it.
+    """How hard it is to tell, by the parts' codes, which two views are of the same image.
 
-    The codes of each view go through an expander; over the batch, each number of the one view is
-    to correlate with the same number of the other, and with none else. An image's parts then have
-    to be found, and to look alike, under another crop and other colours; that the correlation, not
-    the distance, is asked for keeps the codes from collapsing to a constant.
+    The codes of all views go through an expander and are brought to length 1; by their inner
+    products, each view has to find the other one of its image among all other views of the global
+    batch. An image's parts then have to be found, and to look alike, under another crop and other
+    colours, and to differ from other images'.
 
-    Formula: (Σ_i (1 − c_ii)² + 0.005 Σ_{i≠j} c_ij²) / D, c the D × D cross-correlation of the two
-    views' expanded codes over the global batch. Source: Zbontar et al., "Barlow Twins", ICML 2021;
-    codes of parts in place of pooled features are ours.
+    Formula, for view v of image i: −log softmax over (w, j) ≠ (v, i) of z[v, i] · z[w, j] / 0.2, at
+    (1 − v, i); the mean of both views. Source: NT-Xent of Chen et al., "A Simple Framework for
+    Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes in place of
+    pooled features are ours.
 
     Args:
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
-        first, second: float32 [batch, d], the codes of two views of the same images.
+        first, second: float32 [local batch, d], the codes of two views of the same images.
         training: bool, whether batch normalisation uses the batch's moments.
 
-    Output: float32 scalar, the same on every replica.
+    Output: float32 [local batch], nats.
     """
 
     def __init__(self, **kwargs):
@@ -55,35 +55,43 @@ class PartAgreement(keras.layers.Layer):
         x = tf.concat([first, second], axis=0)[:, tf.newaxis, tf.newaxis]  # [2 batch, 1, 1, d]
         for layer in self.expander:
             x = layer(x, training=training) if "normal" in layer.name else layer(x)
-        x = tf.cast(x[:, 0, 0], tf.float32)  # [2 batch, width]
-        correlation = cross_correlation(x[:batch], x[batch:])  # [width, width]
-        diagonal = tf.linalg.diag_part(correlation)  # [width]
-        same = tf.reduce_sum(tf.square(1.0 - diagonal))
-        other = tf.reduce_sum(tf.square(correlation)) - tf.reduce_sum(tf.square(diagonal))
-        return (same + _OFF_DIAGONAL * other) / _WIDTH
+        x = tf.reshape(tf.cast(x, tf.float32), [2, batch, _WIDTH])
+        return contrast(tf.math.l2_normalize(x, axis=-1))
 
     def compute_output_shape(self, first_shape, second_shape=None):
-        return ()
+        return first_shape[:1]
 
 
-def cross_correlation(first, second):
-    """Correlation over the global batch of each number of one with each of the other.
+def contrast(views):
+    """The formula of `PartAgreement`.
 
     Args:
-        first, second: float32 [local batch, width].
+        views: float32 [2, local batch, width], of length 1.
 
     Returns:
-        float32 [width, width] in [-1, 1]; 0 for a number that does not vary.
+        float32 [local batch].
     """
-    count = tf.cast(tf.shape(first)[0], tf.float32)
-    sums = [count, *(tf.reduce_sum(x, 0) for x in (first, second, first**2, second**2))]
-    sums.append(tf.matmul(first, second, transpose_a=True))
+    batch = tf.shape(views)[1]
+    everywhere, start = _everywhere(views)  # [2, global batch, width], []
+    total = tf.shape(everywhere)[1]
+    # v, w views; i, j images; d width
+    likeness = tf.einsum("vid,wjd->viwj", views, everywhere) / _TEMPERATURE
+    likeness = tf.reshape(likeness, [2, batch, 2 * total])
+    own = tf.range(start, start + batch) + total * tf.constant([[0], [1]])  # [2, batch]
+    other = tf.reverse(own, [0])
+    likeness -= 1e9 * tf.one_hot(own, 2 * total)  # no view is compared with itself
+    error = tf.nn.sparse_softmax_cross_entropy_with_logits(other, likeness)  # [2, batch]
+    return tf.reduce_mean(error, axis=0)
+
+
+def _everywhere(views):
+    """All replicas' views along axis 1, in order, and where this replica's begin."""
     context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        sums = context.all_reduce(tf.distribute.ReduceOp.SUM, sums)
-    count, *moments = sums
-    mean_1, mean_2, square_1, square_2, product = (moment / count for moment in moments)
-    scale_1 = tf.math.rsqrt(tf.maximum(square_1 - mean_1**2, 0.0) + _EPSILON)  # [width]
-    scale_2 = tf.math.rsqrt(tf.maximum(square_2 - mean_2**2, 0.0) + _EPSILON)
-    covariance = product - mean_1[:, tf.newaxis] * mean_2  # [width, width]
-    return covariance * scale_1[:, tf.newaxis] * scale_2
+    if context is None or context.num_replicas_in_sync == 1:
+        return views, 0
+    batch, replicas = tf.shape(views)[1], context.num_replicas_in_sync
+    start = batch * tf.cast(context.replica_id_in_sync_group, tf.int32)
+    # As a sum, each replica's among zeros: its gradient is summed over the replicas as well.
+    after = (replicas - 1) * batch - start
+    padded = tf.pad(views, [[0, 0], [start, after], [0, 0]])
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, padded), start

@@ -292,7 +292,7 @@ class PatchVAE(Autoencoder):
         other view, and the second value is 0.
         """
         if seed is None:
-            return self.encode(seen, training), tf.zeros([])
+            return self.encode(seen, training), tf.zeros(tf.shape(images)[:1])
         other_seed = noise.fold_in(seed, _OTHER_VIEW_SALT)
         other = self.random_crop(images, seed=noise.fold_in(other_seed, 1))
         other = self.color_jitter(other, seed=noise.fold_in(other_seed, 2))
