@@ -32,7 +32,7 @@ VARIANTS = {
     "masked": {"recipe": "masked"},
     "agreement": {"recipe": "agreement"},
     "no_agreement": _changed(agreement_weight=0.0),
-    "weak_agreement": _changed(agreement_weight=300.0),
+    "strong_agreement": _changed(agreement_weight=3000.0),
     "no_crop": _changed(crop_side=1.0),
     "no_jitter": _changed(color_jitter=0.0),
     "no_flip": _changed(horizontal_flip=False),
