@@ -37,8 +37,12 @@ class Checkpoints:
         self._scratch = None if writes else tempfile.TemporaryDirectory()
         if writes:
             self._remove_half_written()
+        # Variable by variable: TensorFlow does not see all the places where Keras keeps layers.
+        optimizers = (model.optimizer, getattr(model, "discriminator_optimizer", None))
         self._checkpoint = tf.train.Checkpoint(
-            model=model, metrics=[metric.variables for metric in model.metrics]
+            weights=model.weights,
+            optimizers=[one.variables for one in optimizers if one is not None],
+            metrics=[metric.variables for metric in model.metrics],
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint,
