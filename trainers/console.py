@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import tqdm
 from absl import app, flags
 from absl import logging as absl_logging
 
@@ -86,16 +87,32 @@ def import_tensorflow():
             os.close(shown)
 
 
+class _BesideBars(logging.Handler):
+    """Lines on stderr, above progress bars."""
+
+    def emit(self, record):
+        tqdm.tqdm.write(self.format(record), file=sys.stderr)
+
+
+def _show_warnings():
+    """The package's own warnings reach the user, whatever absl does with those of others."""
+    handler = _BesideBars()
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    own = logging.getLogger("patchvae_tf")
+    own.setLevel(logging.WARNING)
+    own.addHandler(handler)
+    own.propagate = False
+
+
 def run(main, flags_parser):
     """Runs `main(stop_request)` as the command: quiet TensorFlow, one-line errors, exit status."""
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl_logging.set_verbosity(absl_logging.ERROR)
-    absl_logging.use_python_logging()
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
 
     def guarded(argv):
         del argv
+        _show_warnings()  # only now: absl sets its own handler and level when it begins
         try:
             main(StopRequest())
         except WorkerLostError as error:

@@ -144,6 +144,8 @@ def test_files_that_go_while_streaming_end_the_run_with_one_line(tmp_path):
         shutil.rmtree(records / "noise")
         _, errors = process.communicate(timeout=running.SECONDS)
     assert process.returncode == 1
+    assert "WARNING: 'train/" in errors
+    assert "cannot be read: another image of its batch takes its place" in errors
     assert "of 136 images cannot be read ('train/" in errors
     assert "more than 1 %" in errors
     assert "Traceback" not in errors
