@@ -17,6 +17,10 @@ from trainers import console
 from trainers.execution import Execution
 
 STEPS, BATCH = 6, 8
+# First weights at which no ReLU's kink lies within rounding. Where one does, other rounding moves
+# weights by 1e-5; so does a change of the last bit of the first weights, on one device (beta_vae at
+# a rate of 1e-5: 3 of 10 such changes).
+SEEDS = {"adversarial": 1}
 RATES = {"patchvae": 1e-5, "beta_vae": 1e-6, "bigan": 1e-3, "adversarial": 1e-6}
 
 
@@ -28,7 +32,7 @@ def train(name, cluster, strategy, execution, stop_request):
     from patchvae_tf import datasets
     from trainers import checkpoints, loop, runs
 
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(SEEDS.get(name, 0))
     with strategy.scope():
         model = {
             "patchvae": lambda: patchvae_tf.PatchVAE(16, num_parts=2),

@@ -28,7 +28,9 @@ def _assert_equal(one, other, tolerance):
         if name.endswith("validation"):
             assert one[name] == pytest.approx(other[name], rel=1e-5)
         elif not name.endswith(("replicas", "moved")):
-            np.testing.assert_allclose(other[name], one[name], atol=tolerance, rtol=0, err_msg=name)
+            # Relative for values above 1: a moving variance of 10 has steps of 1e-6 in float32.
+            error = np.abs(other[name] - one[name]) / np.maximum(1.0, np.abs(one[name]))
+            np.testing.assert_array_less(error, tolerance, err_msg=name)
 
 
 def _assert_moved(run, models):

@@ -89,6 +89,7 @@ def test_leaves_model_record_and_pictures(finished):
         for prefix in ("", "val_"):
             total = line[f"{prefix}reconstruction"]
             total += 0.05 * (line[f"{prefix}kl_occurrence"] + line[f"{prefix}kl_appearance"])
+            total += 300.0 * line[f"{prefix}agreement"]
             assert line[f"{prefix}loss"] == pytest.approx(total, rel=1e-4)
     result = json.loads((run_dir / "result.json").read_text())
     assert result["step"] == 16
@@ -278,7 +279,7 @@ def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
         (tmp_path / "empty", "is empty"),
         (tmp_path / "zero.npz", "cannot be read"),
         (tmp_path / "wrong.npz", "x_train"),
-        (tmp_path / "few.npz", "batch_size is 32"),
+        (tmp_path / "few.npz", "batch_size is 128"),
         ("cifra100", "cifar100"),
     ):
         # The same folder each time: a mistake must not make it another run's.
