@@ -4,8 +4,8 @@ import dataclasses
 import importlib.util
 
 from export import explanation, exported
-from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, setting
 from trainers import console
 from trainers import flags as config_flags
 

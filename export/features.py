@@ -14,8 +14,8 @@ import numpy as np
 import tqdm
 
 from export import exported, feature_files
-from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.settings import check_ranges, setting
 from trainers import console, runs
 from trainers import flags as config_flags
 

@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 
 from export import versions
-from patchvae_tf.config import UnsupervisedConfig, check_ranges, setting
+from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.settings import check_ranges, setting
 from trainers import console, runs
 from trainers import flags as config_flags
 

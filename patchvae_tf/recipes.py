@@ -7,7 +7,7 @@ import types
 
 DESCRIPTIONS = {
     "agreement": "the parts of two views of an image have to agree, for features",
-    "masked": "whole images rebuilt from half-hidden ones, for features at half the time",
+    "masked": "whole images rebuilt from half-hidden ones, for features from one view",
     "paper": "the original implementation's settings",
 }
 # model -> recipe. The other models are there to compare with, as the paper trained them.

@@ -3,8 +3,8 @@
 import dataclasses
 import re
 
-from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, setting
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import dataclasses
 import time
 
-from patchvae_tf.config import check_ranges, setting
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, setting
 from trainers import console, report_page, runs
 from trainers import flags as config_flags
 

@@ -12,6 +12,7 @@ from patchvae_tf.errors import InputError, RunError
 _CONNECT_SECONDS = 5
 _WATCH_SECONDS = 5  # between two looks
 _MOST_SILENT_SECONDS = 60
+_AGAIN = "Start it again, then this command: it goes on from the last checkpoint."
 
 
 def check(addresses):
@@ -51,9 +52,6 @@ def watched(addresses):
         raise
     finally:
         done.set()
-
-
-_AGAIN = "Start it again, then this command: it goes on from the last checkpoint."
 
 
 def _watch(addresses, done):

@@ -6,8 +6,9 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import pathlib
 
-from patchvae_tf.config import UnsupervisedConfig, check_ranges, precision_setting, setting
+from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, precision_setting, setting
 from trainers.transfer_config import TransferConfig
 
 COLUMNS = {"conv1": "Conv1", "conv1-3": "Conv1-3", "conv1-5": "Conv1-5", "none": "nothing"}

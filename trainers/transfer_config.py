@@ -8,15 +8,9 @@ import pathlib
 
 from export import exported
 from patchvae_tf import backbones, resnet18_weights
-from patchvae_tf.config import (
-    UnsupervisedConfig,
-    check_image_size,
-    check_ranges,
-    precision_setting,
-    setting,
-    with_dataset_defaults,
-)
+from patchvae_tf.config import UnsupervisedConfig, check_image_size
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, precision_setting, setting, with_dataset_defaults
 from trainers import runs
 
 SOURCES = ("run_dir", "saved_model", "weights", "untrained")

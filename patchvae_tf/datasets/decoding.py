@@ -60,9 +60,8 @@ class EncodedExamples:
 
         def examples(start):
             if self.pick:
-                return tf.data.Dataset.from_tensor_slices(in_graph[start:]).map(
-                    lambda index: self.pick(index[tf.newaxis])[0]
-                )
+                groups = tf.data.Dataset.from_tensor_slices(in_graph[start:]).batch(_GROUP)
+                return groups.map(self.pick).unbatch()
             left = indices[start:]
             runs = np.split(left, np.flatnonzero(np.diff(left) != 1) + 1)
             parts = [self.open(int(run[0])).take(len(run)) for run in runs if len(run)]

@@ -44,9 +44,7 @@ class ImageSet:
         """
         if len(self) <= most:
             return self
-        part_seed = noise.fold_in(noise.step_seed(seed, 0), _SAMPLE_SALT)
-        drawn = noise.shuffled(tf.range(most, dtype=tf.int64), part_seed, len(self)).numpy()
-        return self.take(np.sort(drawn))
+        return self.take(sampled_rows(most, len(self), seed))
 
     def take(self, indices):
         """Returns a new `ImageSet` of the examples at `indices` (integers [n]), copied."""
@@ -80,7 +78,7 @@ def split_validation(image_set, count, seed):
     total = len(image_set)
     check_held_out(count, total)
     held_out = np.zeros(total, bool)
-    held_out[drawn_rows(count, total, seed)] = True
+    held_out[held_out_rows(count, total, seed)] = True
     return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))
 
 
@@ -93,7 +91,16 @@ def check_held_out(count, total):
         )
 
 
-def drawn_rows(count, total, seed):
+def held_out_rows(count, total, seed):
     """`count` of the rows below `total`, drawn by the seed: int64 [count], ascending."""
-    holdout_seed = noise.fold_in(noise.step_seed(seed, 0), _HOLDOUT_SALT)
-    return np.sort(noise.shuffled(tf.range(count, dtype=tf.int64), holdout_seed, total).numpy())
+    return _drawn_rows(count, total, seed, _HOLDOUT_SALT)
+
+
+def sampled_rows(count, total, seed):
+    """As `held_out_rows`, others."""
+    return _drawn_rows(count, total, seed, _SAMPLE_SALT)
+
+
+def _drawn_rows(count, total, seed, salt):
+    salted = noise.fold_in(noise.step_seed(seed, 0), salt)
+    return np.sort(noise.shuffled(tf.range(count, dtype=tf.int64), salted, total).numpy())

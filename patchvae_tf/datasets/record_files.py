@@ -13,6 +13,7 @@ import tensorflow as tf
 from patchvae_tf import noise
 
 _SHARD_SALT, _WINDOW_SALT = 106, 107
+_BUFFER = 1 << 20  # bytes that are read at once
 _MOST_LANES = 16  # each reads a file of its own, and holds a part of the window
 
 
@@ -127,9 +128,6 @@ def _read(paths, begins, skips, counts, start=0):
         .filter(lambda path, begin, skip, count, done: done < count)
         .flat_map(stretch)
     )
-
-
-_BUFFER = 1 << 20  # bytes that are read at once
 
 
 def _stretches(shards, rows):

@@ -17,7 +17,7 @@ from patchvae_tf.datasets.decoding import (
     one_decoded,
     unreadable_message,
 )
-from patchvae_tf.datasets.images import check_held_out, drawn_rows
+from patchvae_tf.datasets.images import check_held_out, held_out_rows, sampled_rows
 from patchvae_tf.errors import InputError
 
 _NUM_WARNED = 10
@@ -46,9 +46,9 @@ def streamed_split(examples, held_out, *, image_size, shuffle_window, seed):
     if held_out:
         check_held_out(held_out, len(examples))
         if examples.pick:
-            rows = drawn_rows(held_out, len(examples), seed)
+            rows = held_out_rows(held_out, len(examples), seed)
         else:
-            first = drawn_rows(1, len(examples) - held_out + 1, seed)
+            first = held_out_rows(1, len(examples) - held_out + 1, seed)
             rows = first + np.arange(held_out)
         validation = decode_examples(examples.take(rows), image_size=image_size, progress=True)
     training = StreamedSet(examples, image_size, rows, shuffle_window, Unreadable(examples))
@@ -59,7 +59,7 @@ class Unreadable:
     """Images that could not be read so far; too many of them are an error.
 
     Attributes:
-        keys: list of str, in the order in which they came up.
+        keys: list of str, in the order of the source.
         error: InputError once they are more than 1 % of all, else None.
     """
 
@@ -114,10 +114,6 @@ class StreamedSet:
     def __len__(self):
         return len(self.examples) - len(self.held_out)
 
-    @property
-    def class_names(self):
-        return self.examples.class_names
-
     def batches(self, *, batch_size, seed, flip, total_steps, start_step=0, rows=None, services=()):
         """As `pipeline.training_batches`, without labels.
 
@@ -165,7 +161,7 @@ class StreamedSet:
     def sample(self, most, seed):
         """An `ImageSet` of up to `most` of them, drawn by the seed; the first, of record files."""
         count = min(most, len(self))
-        rows = drawn_rows(count, len(self), seed) if self.examples.pick else np.arange(count)
+        rows = sampled_rows(count, len(self), seed) if self.examples.pick else np.arange(count)
         drawn = self.examples.take(self._indices(rows).numpy())
         return decode_examples(drawn, image_size=self.image_size)
 

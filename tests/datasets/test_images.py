@@ -48,3 +48,23 @@ def test_one_training_image_is_enough():
 def test_holdout_that_leaves_a_part_empty_raises(count):
     with pytest.raises(InputError, match=f"validation part of {count} .* 5 images.*1 and 4"):
         datasets.split_validation(numbered_set(5), count, seed=0)
+
+
+def test_of_many_images_some_of_every_class_are_drawn():
+    labels = np.arange(1000) % 2  # not every tenth: labels often come in turn
+    pixels = np.random.default_rng(0).integers(0, 60, (1000, 16, 16, 3))
+    training = datasets.ImageSet(
+        images=(pixels + 120 * labels[:, None, None, None]).astype("uint8"),
+        labels=labels,
+        class_names=("dark", "bright"),
+        keys=tuple(map(str, range(1000))),
+    )
+    part = training.sample(100, seed=0)
+    assert (len(part.images), len(part.labels)) == (100, 100)
+    assert 30 < part.labels.sum() < 70
+    bright = part.images.mean(axis=(1, 2, 3)) > 90
+    np.testing.assert_array_equal(bright, part.labels)  # each with its own label
+    np.testing.assert_array_equal(training.sample(100, seed=0).images, part.images)
+    assert (training.sample(100, seed=1).images != part.images).any()
+    assert len(np.unique(part.images.reshape(100, -1), axis=0)) == 100
+    assert training.sample(1000, seed=0).images is training.images

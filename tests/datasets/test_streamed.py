@@ -72,8 +72,10 @@ def _assert_as_decoded(dataset, data_dir=None):
         batches_of(training, start_step=3), list(expected.as_numpy_iterator())
     )
     sample = training.sample(20, seed=4)
+    assert sample.keys == kept.sample(20, seed=4).keys
     assert len(set(sample.keys)) == 20
     assert not set(sample.keys) & set(held_out.keys)
+    np.testing.assert_array_equal(sample.images, kept.sample(20, seed=4).images)
 
 
 def test_a_folder_comes_in_the_order_of_decoded_images(image_folder):
