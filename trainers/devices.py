@@ -15,10 +15,11 @@ _ALONE = Cluster()
 
 
 def strategy(asked_for=None, cluster=_ALONE):
-    """The default strategy on one device, `MirroredStrategy` on several.
+    """`MirroredStrategy` on several devices, `OneDeviceStrategy` on one GPU, else the default one.
 
-    On several machines `MultiWorkerMirroredStrategy`, which waits until all workers are there. It
-    must come before any other work of TensorFlow.
+    The first two bring batches to the devices while these compute the step before. On several
+    machines `MultiWorkerMirroredStrategy`, which waits until all workers are there. It must come
+    before any other work of TensorFlow.
 
     Args:
         asked_for: "cpu:N", "gpu:N", or None for every GPU, else the processor.
@@ -32,10 +33,11 @@ def strategy(asked_for=None, cluster=_ALONE):
         _restrict(kind.upper(), int(count))
     if cluster.workers > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    if len(devices) == 1:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
+    devices = gpus or [device.name for device in tf.config.list_logical_devices("CPU")]
+    if len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.OneDeviceStrategy(gpus[0]) if gpus else tf.distribute.get_strategy()
 
 
 def _restrict(kind, count):

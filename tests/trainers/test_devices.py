@@ -5,7 +5,10 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import InputError
-from trainers import devices
+from tests.trainers import plain_training
+from trainers import console, devices
+from trainers.cluster import Cluster
+from trainers.execution import Execution
 
 
 @pytest.mark.parametrize(
@@ -36,12 +39,31 @@ def test_a_batch_must_be_shared_out_evenly():
         devices.check_batch(13, 4)
 
 
+def _strategy_of_one(kind):
+    """The strategy where there is one device of a kind; a processor takes a GPU's place."""
+    one = [tf.config.list_logical_devices("CPU")[0]]
+    found = {kind: one}
+    with mock.patch.object(tf.config, "list_logical_devices", lambda kind: found.get(kind, [])):
+        return devices.strategy()
+
+
 def test_several_devices_get_a_mirrored_strategy():
     # The tests run with two logical processors.
     assert devices.strategy().num_replicas_in_sync == 2
-    one = [tf.config.list_logical_devices("CPU")[0]]
-    with mock.patch.object(tf.config, "list_logical_devices", return_value=one):
-        assert devices.strategy() is tf.distribute.get_strategy()
+    assert _strategy_of_one("CPU") is tf.distribute.get_strategy()
+
+
+def test_one_gpu_gets_its_batches_ahead_and_learns_the_same():
+    strategy = _strategy_of_one("GPU")
+    assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    options = Cluster(), Execution(checkpoint_minutes=60.0), console.StopRequest()
+    fetched, plain = (
+        plain_training.train("patchvae", options[0], each, *options[1:])
+        for each in (strategy, tf.distribute.get_strategy())
+    )
+    for one_weight, other in zip(fetched[0], plain[0], strict=True):
+        np.testing.assert_array_equal(one_weight, other)
+    assert plain[1] > 1e-4
 
 
 def test_the_record_names_machine_and_versions():
