@@ -134,3 +134,7 @@ def run(main, flags_parser):
         app.run(guarded, flags_parser=flags_parser)
     except flags.Error as error:
         sys.exit(f"error: {str(error).splitlines()[-1]} (--help shows all flags)")
+    except BrokenPipeError:
+        # Whoever read our output has gone, as in `--help | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

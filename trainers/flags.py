@@ -64,7 +64,7 @@ def parser(usage, config_class, extra):
 
     def parse(argv):
         if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-            print(_help(usage, config_class, extra))
+            print(_help(usage, config_class, extra), flush=True)
             sys.exit(0)
         rest = flags.FLAGS(argv)
         if rest[1:]:

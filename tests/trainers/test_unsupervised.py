@@ -300,6 +300,16 @@ def test_help_shows_every_flag_without_tensorflow():
     assert max(map(len, shown.stdout.splitlines())) <= 100
 
 
+def test_a_reader_that_goes_away_leaves_no_trace():
+    command = [sys.executable, "-m", "trainers.unsupervised", "--help"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1
+
+
 def test_two_devices_train_like_one(images, tmp_path):
     # The trainer itself under MirroredStrategy, on two logical processors. With steps this small
     # the terms are those of the same images, flips and noise; large ones of Adam would blow
