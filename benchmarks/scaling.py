@@ -15,7 +15,7 @@ import time
 
 from absl import app, flags
 
-USAGE = "python -m benchmarks.scaling [--image_size=32] [--batch_size=64] [--rounds=3] [--steps=5]"
+USAGE = "python -m benchmarks.scaling [--image_size=32] [--batch_size=128] [--rounds=5] [--steps=10]"
 
 # Name -> (workers, devices of each, cores of each).
 ROWS = {
@@ -127,9 +127,9 @@ def main(argv):
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags.DEFINE_integer("image_size", 32, "side in pixels")
-    flags.DEFINE_integer("batch_size", 64, "images a step, over all devices")
-    flags.DEFINE_integer("rounds", 3, "rounds; medians are shown", lower_bound=1)
-    flags.DEFINE_integer("steps", 5, "steps that are timed, after two that warm up", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 128, "images a step, over all devices")
+    flags.DEFINE_integer("rounds", 5, "rounds; medians are shown", lower_bound=1)
+    flags.DEFINE_integer("steps", 10, "steps that are timed, after two that warm up", lower_bound=1)
     flags.DEFINE_bool("worker", False, "be one of the processes that are measured")
     flags.DEFINE_string("devices", "cpu:1", "of a process that is measured")
     flags.DEFINE_string("output", None, "of a process that is measured")
