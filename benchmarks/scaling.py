@@ -15,7 +15,7 @@ import time
 
 from absl import app, flags
 
-USAGE = "python -m benchmarks.scaling [--image_size=32] [--batch_size=128] [--rounds=5] [--steps=10]"
+USAGE = "python -m benchmarks.scaling [--image_size=32] [--batch_size=128] [--rounds=5]"
 
 # Name -> (workers, devices of each, cores of each).
 ROWS = {
