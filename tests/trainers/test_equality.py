@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[2]
 QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 PROGRAM = "tests.trainers.plain_training"
-OTHERS = "beta_vae,bigan,adversarial"
+OTHERS = "agreement,beta_vae,bigan,adversarial"
 
 
 def _trained(output, models, *options, workers=1):
