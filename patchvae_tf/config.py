@@ -203,6 +203,12 @@ class UnsupervisedConfig:
     temperature_floor: float = setting(0.1, "Loss", "the least tau (patchvae)", above=0.0)
 
     epochs: int | None = recipe_setting("epochs", "Training", "passes over the images", minimum=1)
+    least_steps: int | None = recipe_setting(
+        "least_steps",
+        "Training",
+        "steps that are trained at least, by more passes over few images; 0 with --epochs",
+        minimum=0,
+    )
     batch_size: int | None = recipe_setting(
         "batch_size", "Training", "images a step, over all devices", minimum=1
     )
@@ -277,8 +283,14 @@ class UnsupervisedConfig:
         """Returns the settings with those that were not given filled in, as the recipe says."""
         recipe = self.recipe or recipes.DEFAULTS[self.model]
         values = recipes.values(recipe, self.dataset)
+        if self.epochs is not None:
+            values = {**values, "least_steps": 0}  # so many, and no more
         missing = {name: v for name, v in values.items() if getattr(self, name) is None}
         return dataclasses.replace(self, recipe=recipe, **missing)
+
+    def epochs_of(self, steps_per_epoch):
+        """Passes over the images, of settings that are resolved: `epochs`, or for `least_steps`."""
+        return max(self.epochs, -(-self.least_steps // steps_per_epoch))
 
     def to_json(self):
         """Returns a dict of plain values; `UnsupervisedConfig(**values)` is its inverse."""

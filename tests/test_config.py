@@ -30,10 +30,22 @@ def test_the_paper_s_recipe_is_the_original_implementation_s():
     )
 
 
+def test_few_images_are_seen_more_often_unless_epochs_are_given():
+    config = UnsupervisedConfig(dataset="images").resolved()
+    assert (config.epochs, config.least_steps) == (30, 2000)
+    assert [config.epochs_of(steps) for steps in (1, 11, 66, 67, 1000)] == [2000, 182, 31, 30, 30]
+    assert UnsupervisedConfig(**config.to_json()).resolved() == config
+    given = UnsupervisedConfig(dataset="images", epochs=30).resolved()
+    assert (given.least_steps, given.epochs_of(steps_per_epoch=11)) == (0, 30)
+    both = UnsupervisedConfig(dataset="images", epochs=3, least_steps=50).resolved()
+    assert both.epochs_of(steps_per_epoch=10) == 5
+
+
 def test_a_recipe_gives_way_to_its_values_for_a_data_set_and_both_to_what_is_given():
     quick = UnsupervisedConfig(recipe="paper").resolved()
     assert (quick.epochs, quick.batch_size, quick.learning_rate) == (1, 32, 1e-3)
     assert UnsupervisedConfig(epochs=7).resolved().epochs == 7
+    assert quick.epochs_of(steps_per_epoch=3) == 1
     assert UnsupervisedConfig(occurrence_weight=0.0).resolved().occurrence_weight == 0.0
     assert UnsupervisedConfig(recipe="paper", mask_share=0.25).resolved().mask_share == 0.25
 

@@ -61,7 +61,7 @@ def learning_rate(config, steps_per_epoch):
     return keras.optimizers.schedules.CosineDecay(
         0.0 if warmup_steps else config.learning_rate,
         # The steps after the warm-up.
-        max(config.epochs * steps_per_epoch - warmup_steps, 1),
+        max(config.epochs_of(steps_per_epoch) * steps_per_epoch - warmup_steps, 1),
         alpha=0.0 if config.learning_rate_schedule == "cosine" else 1.0,
         warmup_target=config.learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
@@ -86,6 +86,11 @@ class Images:
     steps_per_epoch: int
     description: dict
 
+    @property
+    def epochs(self):
+        """int, passes over the training images."""
+        return self.config.epochs_of(self.steps_per_epoch)
+
     def training_batches(self, start_step, rows=None, data_services=()):
         """Batches from a step to the end of training; order and flips depend on the step alone.
 
@@ -99,7 +104,7 @@ class Images:
             "seed": self.config.seed,
             "flip": self.config.horizontal_flip,
             "start_step": start_step,
-            "total_steps": self.config.epochs * self.steps_per_epoch,
+            "total_steps": self.epochs * self.steps_per_epoch,
             "rows": rows,
         }
         if self.is_streamed:

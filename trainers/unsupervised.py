@@ -90,7 +90,12 @@ def train(config, run_dir, stop_request, execution, export, report=False):
         f"{len(images.training):,} training and {facts['validation_images']:,} validation images; "
         f"{_parameters(model):,} parameters; {policy} on {devices.description()}"
         + (f", {replicas} devices" if replicas > 1 else "")
-        + (f" of {cluster.workers} workers" if cluster.workers > 1 else ""),
+        + (f" of {cluster.workers} workers" if cluster.workers > 1 else "")
+        + (
+            f"; {images.epochs:,} epochs, since there are few images (--epochs says how many)"
+            if images.epochs > config.epochs
+            else ""
+        ),
         flush=True,
     )
 
@@ -104,7 +109,7 @@ def train(config, run_dir, stop_request, execution, export, report=False):
         validation_batches=images.validation_batches,
         checked=images.pictured,
         steps_per_epoch=images.steps_per_epoch,
-        epochs=config.epochs,
+        epochs=images.epochs,
         batch_size=config.batch_size,
         execution=execution,
         on_epoch=pictures.write,
