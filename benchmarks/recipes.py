@@ -8,11 +8,12 @@ training that was stopped goes on.
 """
 
 import json
-import os
 import pathlib
 import time
 
 from absl import app, flags
+
+from trainers import console
 
 USAGE = """\
 python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
@@ -47,20 +48,24 @@ VARIANTS = {
 }
 
 
-def run(name, settings, folder):
+def run(name, settings, folder, stop_request):
     """Trains a variant, or goes on with it, and measures it; returns its record.
 
     Args:
         name: str.
         settings: dict for `UnsupervisedConfig`.
         folder: pathlib.Path of the run.
+        stop_request: console.StopRequest.
+
+    Raises:
+        console.Stop: stopped on request, all saved.
     """
     from patchvae_tf.config import UnsupervisedConfig
-    from trainers import console, unsupervised
+    from trainers import unsupervised
     from trainers.execution import Execution
 
     config = UnsupervisedConfig(**settings).resolved()
-    unsupervised.train(config, folder, console.StopRequest(), Execution(), export=False)
+    unsupervised.train(config, folder, stop_request, Execution(), export=False)
     import keras
 
     import patchvae_tf
@@ -90,9 +95,8 @@ def run(name, settings, folder):
     }
 
 
-def main(argv):
+def main(stop_request):
     """Runs the variants that are not in the output yet."""
-    del argv
     given = flags.FLAGS
     variants = {name: VARIANTS[name] for name in given.variants or VARIANTS}
     if given.settings:
@@ -119,7 +123,7 @@ def main(argv):
             label = "".join(c if c.isalnum() else "_" for c in name)[:80]
             folder = pathlib.Path(given.runs_dir) / f"{label}-seed{seed}"
             start = time.monotonic()
-            record = run(name, settings, folder)
+            record = run(name, settings, folder, stop_request)
             record["minutes"] = round((time.monotonic() - start) / 60, 1)
             output.parent.mkdir(parents=True, exist_ok=True)
             with open(output, "a") as file:
@@ -128,7 +132,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags.DEFINE_string("dataset", None, "labelled, as of trainers.unsupervised", required=True)
     flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
     flags.DEFINE_integer("image_size", 32, "side of the images in pixels", lower_bound=8)
@@ -141,4 +144,4 @@ if __name__ == "__main__":
     flags.DEFINE_string("settings", None, "JSON: one variant of your own, by its settings")
     flags.DEFINE_string("runs_dir", "runs/recipes", "folder of the trainings")
     flags.DEFINE_string("output", "runs/recipes/records.jsonl", "JSON lines, a variant each")
-    app.run(main)
+    console.run(main, app.parse_flags_with_usage)
