@@ -5,6 +5,8 @@ import tensorflow as tf
 from patchvae_tf import visualization
 from trainers import runs
 
+_PICTURED_EPOCHS = 100
+
 
 def writer(run_dir, writes=True):
     """A `tf.summary` writer into the run's folder; one that drops all where `writes` is False."""
@@ -20,16 +22,21 @@ class Pictures:
         model: an `UnsupervisedModel`.
         images: uint8 [n, H, W, 3].
         run_dir: pathlib.Path; PNG files go into its `pictures/`.
+        epochs: int, of the whole run: of very many, `_PICTURED_EPOCHS` at most are pictured, the
+            last one among them.
     """
 
-    def __init__(self, model, images, run_dir):
+    def __init__(self, model, images, run_dir, epochs):
+        self._epochs = epochs
         self._images = tf.image.convert_image_dtype(images, tf.float32)
         self._call = tf.function(lambda images: model(images), autograph=False)
         self._folder = run_dir / "pictures"
 
     def write(self, epoch, step, record):
         """Draws the model as it is; the newest PNG replaces the one before."""
-        del epoch, record
+        del record
+        if epoch % -(-self._epochs // _PICTURED_EPOCHS) and epoch != self._epochs:
+            return
         outputs = self._call(self._images)
         pictures = {
             "reconstructions": visualization.reconstruction_grid(

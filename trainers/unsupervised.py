@@ -99,7 +99,7 @@ def train(config, run_dir, stop_request, execution, export, report=False):
         flush=True,
     )
 
-    pictures = summaries.Pictures(model, images.pictured, run_dir)
+    pictures = summaries.Pictures(model, images.pictured, run_dir, images.epochs)
     job = loop.Job(
         model=model,
         strategy=strategy,

@@ -1,0 +1,27 @@
+from unittest import mock
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import patchvae_tf
+from trainers import summaries
+
+
+@pytest.mark.parametrize(
+    ("epochs", "pictured"),
+    [(3, [1, 2, 3]), (100, range(1, 101)), (250, [*range(3, 250, 3), 250])],
+)
+def test_pictures_are_at_most_a_hundred_and_the_last_is_there(epochs, pictured, tmp_path):
+    model = patchvae_tf.PatchVAE(16, num_parts=2)
+    images = np.zeros([2, 16, 16, 3], "uint8")
+    pictures = summaries.Pictures(model, images, tmp_path, epochs)
+    drawn = []
+    with mock.patch.object(tf.summary, "image", lambda name, data, step: drawn.append(step)):
+        for epoch in range(1, epochs + 1):
+            pictures.write(epoch, 10 * epoch, {})
+    assert drawn == [10 * epoch for epoch in pictured for _ in ("reconstructions", "occurrence")]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "reconstructions.png",
+        "occurrence.png",
+    }
