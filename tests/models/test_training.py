@@ -22,6 +22,8 @@ ADAM = {"class_name": "Adam", "config": {"learning_rate": 1e-3, "beta_1": 0.5}}
 
 
 def _compiled(model_class, optimizer=ADAM, **kwargs):
+    # Layers are named as in a process of their own: by other names TensorFlow rounds otherwise.
+    keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     model = model_class(**kwargs)
     model.compile(optimizer=keras.optimizers.get(optimizer))
