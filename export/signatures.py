@@ -38,14 +38,14 @@ def exported_parts(model, precision="float32"):
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN; left as it is.
-        precision: str, dtype policy of φ in the signatures that give features and codes: "float32"
-            or "mixed_bfloat16".
+        precision: str, dtype policy of φ in the signatures that give features and codes,
+            `serving_default` and `serving_bytes`: "float32" or "mixed_bfloat16".
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
         -> float32 [n, c], whose `variables` and `trainable_variables` are φ's; signatures is a
-        dict name -> concrete function. Where φ is to be trained no further, in the signatures,
-        its batch normalisation is folded into its convolutions, which have weights of their own.
+        dict name -> concrete function. In those that give features and codes φ's batch
+        normalisation is folded into its convolutions, which have weights of their own.
     """
     folded = folding.folded(with_policy(model, precision).backbone)
     model = with_policy(model, "float32")
@@ -125,17 +125,20 @@ class _Functions:
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN that computes in float32.
-        backbone: its φ as the signatures that give features and codes are to compute it.
+        backbone: its φ as `serving_default` and `serving_bytes` are to compute it.
     """
 
     def __init__(self, model, backbone):
         self._model = model
         self._backbone = backbone
+        # Not the folded φ: TensorFlow fuses its convolutions with the sum after them, and where the
+        # other side of the sum is an output as well, calls at the same time share the kernel's
+        # memory (oneDNN's, TF 2.21): they get each other's numbers, or the process ends.
         maps = {
-            stage.name.replace("-", "_"): backbone.get_layer(stage.layer).output
+            stage.name.replace("-", "_"): model.backbone.get_layer(stage.layer).output
             for stage in model.stages
         }
-        self._stages = keras.Model(backbone.input, maps)
+        self._stages = keras.Model(model.backbone.input, maps)
         self._latent = tf.TensorSpec(model.decoder.input_shape, tf.float32, name="latent")
         code_is_map = self._latent.shape.rank == 4
         self._reconstructed_size = None if code_is_map else model.image_size
@@ -161,10 +164,7 @@ class _Functions:
         return {**_with_a_row(self.encode, images), "valid": valid}
 
     def stages(self, images):
-        def maps(images):
-            return {name: tf.cast(x, tf.float32) for name, x in self._stages(images).items()}
-
-        return _with_a_row(maps, self._checked(images))
+        return _with_a_row(self._stages, self._checked(images))
 
     def reconstruct(self, images):
         def reconstruction(images):
