@@ -7,6 +7,7 @@ network than the papers', so padding is explicit there.
 import keras
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers.convolution import Conv2D
 
 
 def signed(images):
@@ -23,9 +24,7 @@ def conv(filters, kernel_size, use_bias=False, **kwargs):
     fan = "fan_in" if use_bias else "fan_out"
     # An initializer of its own for each layer: one that is shared gives all the same numbers.
     initializer = keras.initializers.VarianceScaling(2.0, fan, "untruncated_normal")
-    return keras.layers.Conv2D(
-        filters, kernel_size, use_bias=use_bias, kernel_initializer=initializer, **kwargs
-    )
+    return Conv2D(filters, kernel_size, use_bias=use_bias, kernel_initializer=initializer, **kwargs)
 
 
 def padded_conv(x, filters, kernel_size, padding, name, strides=2, **kwargs):
@@ -47,7 +46,7 @@ def strided_leaky(x, filters, name, normalized=True):
     h and w are even. Source: DCGAN (Radford et al., ICLR 2016).
     """
     # For an even side "same" pads one pixel on each side.
-    x = keras.layers.Conv2D(filters, 4, 2, padding="same", use_bias=False, name=name)(x)
+    x = Conv2D(filters, 4, 2, padding="same", use_bias=False, name=name)(x)
     if normalized:
         x = BatchNormalization(name=f"{name}_bn")(x)
     return keras.layers.LeakyReLU(0.2, name=f"{name}_relu")(x)

@@ -28,7 +28,8 @@ def folded(network):
     gone = {norm.name for norm in norms.values()}
 
     def clone(layer):
-        config = layer.get_config()
+        # Weights as they are computed with: no cast at every call.
+        config = {**layer.get_config(), "dtype": layer.compute_dtype}
         if layer.name in norms:
             config["use_bias"] = True
         return type(layer).from_config(config)

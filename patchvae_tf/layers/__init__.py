@@ -2,6 +2,7 @@
 
 from patchvae_tf.layers.appearance import AppearancePooling, GaussianSampling
 from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers.convolution import Conv2D, Conv2DTranspose
 from patchvae_tf.layers.grouped_convolution import GroupedConv2DTranspose, SplitGroups
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights
 from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
@@ -12,6 +13,8 @@ __all__ = [
     "BatchNormalization",
     "BlockMasking",
     "ColorJitter",
+    "Conv2D",
+    "Conv2DTranspose",
     "GaussianSampling",
     "GroupedConv2DTranspose",
     "LaplacianWeights",

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
+from patchvae_tf.layers.convolution import Conv2D
 
 _WIDTH = 512
 _TEMPERATURE = 0.2
@@ -37,10 +38,10 @@ class PartAgreement(keras.layers.Layer):
         super().__init__(**kwargs)
         # As 1×1 convolutions of 1×1 maps: batch normalisation takes maps.
         self.expander = [
-            keras.layers.Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
+            Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
             BatchNormalization(dtype=self.dtype_policy),
             keras.layers.ReLU(dtype=self.dtype_policy),
-            keras.layers.Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
+            Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
         ]
 
     def build(self, first_shape, second_shape=None):

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, losses
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BatchNormalization, GaussianSampling
+from patchvae_tf.layers import BatchNormalization, Conv2D, GaussianSampling
 from patchvae_tf.layers.appearance import variance_from_log
 from patchvae_tf.models.autoencoder import Autoencoder
 from patchvae_tf.models.base import dtype_policy_scope
@@ -75,14 +75,14 @@ class BetaVAE(Autoencoder):
             self.trunk = keras.Sequential(
                 [
                     keras.Input(self.backbone.output_shape[1:]),
-                    keras.layers.Conv2D(64, 1, use_bias=False, name="squeeze"),
+                    Conv2D(64, 1, use_bias=False, name="squeeze"),
                     BatchNormalization(name="squeeze_bn"),
                     keras.layers.ReLU(name="squeeze_relu"),
                 ],
                 name="trunk",
             )
-            self.mean_head = keras.layers.Conv2D(latent_dim, grid_size)
-            self.log_variance_head = keras.layers.Conv2D(latent_dim, grid_size)
+            self.mean_head = Conv2D(latent_dim, grid_size)
+            self.log_variance_head = Conv2D(latent_dim, grid_size)
             self.decoder = global_decoder(latent_dim, grid_size, self.stride)
         self.sampling = GaussianSampling()
         self.build((None, image_size, image_size, 3))

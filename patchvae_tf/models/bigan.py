@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, losses, noise
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.layers import BatchNormalization, Conv2D
 from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
 from patchvae_tf.models.decoders import global_decoder
 from patchvae_tf.models.discriminators import joint_discriminator
@@ -61,10 +61,10 @@ class BiGAN(UnsupervisedModel):
                 [
                     keras.Input((image_size, image_size, 3)),
                     self.backbone,  # [batch, grid, grid, channels]
-                    keras.layers.Conv2D(64, 1, use_bias=False, name="squeeze"),
+                    Conv2D(64, 1, use_bias=False, name="squeeze"),
                     BatchNormalization(name="squeeze_bn"),
                     keras.layers.ReLU(name="squeeze_relu"),
-                    keras.layers.Conv2D(latent_dim, grid_size, name="code"),  # [batch, 1, 1, dim]
+                    Conv2D(latent_dim, grid_size, name="code"),  # [batch, 1, 1, dim]
                     keras.layers.Reshape((latent_dim,), dtype="float32", name="flat"),
                 ],
                 name="encoder",

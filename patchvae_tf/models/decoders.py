@@ -5,13 +5,15 @@ three for a stride of 8, and one more or less for each factor of 2. No convoluti
 Distance from the paper: none known; the tables give the stride of 8 alone.
 """
 
-import functools
-
 import keras
 
-from patchvae_tf.layers import BatchNormalization, GroupedConv2DTranspose, SplitGroups
-
-_deconv = functools.partial(keras.layers.Conv2DTranspose, use_bias=False)
+from patchvae_tf.layers import (
+    BatchNormalization,
+    Conv2D,
+    Conv2DTranspose,
+    GroupedConv2DTranspose,
+    SplitGroups,
+)
 
 
 def _normalized(x, name):
@@ -35,14 +37,14 @@ def _pyramid(x, stride):
     """Tables 3 and 4 from the 1×1 layer on: [batch, h, w, c] -> [batch, stride h, stride w, 3]."""
     first, *widths = _widths(stride)
     # A transposed 1×1 convolution of stride 1 is a plain one.
-    x = keras.layers.Conv2D(first, 1, use_bias=False, name="deconv1")(x)  # [batch, h, w, first]
+    x = Conv2D(first, 1, use_bias=False, name="deconv1")(x)  # [batch, h, w, first]
     for number, width in enumerate(widths, start=2):
         x = _normalized(x, f"deconv{number - 1}")
         # [batch, 2h, 2w, first/2], [batch, 4h, 4w, first/4], ...
-        x = _deconv(width, 4, strides=2, padding="same", name=f"deconv{number}")(x)
+        x = Conv2DTranspose(width, 4, strides=2, padding="same", name=f"deconv{number}")(x)
     last = len(widths) + 2
     x = _normalized(x, f"deconv{last - 1}")
-    x = _deconv(3, 4, strides=2, padding="same", name=f"deconv{last}")(x)
+    x = Conv2DTranspose(3, 4, strides=2, padding="same", name=f"deconv{last}")(x)
     return _to_unit(x)  # [batch, stride h, stride w, 3]
 
 
@@ -106,6 +108,6 @@ def global_decoder(latent_dim, grid_size, stride=8, name="decoder"):
     """
     latent = keras.Input((latent_dim,), name="latent")
     x = keras.layers.Reshape((1, 1, latent_dim), name="to_map")(latent)
-    x = _deconv(64, grid_size, padding="valid", name="unfold")(x)  # [batch, grid, grid, 64]
+    x = Conv2DTranspose(64, grid_size, padding="valid", name="unfold")(x)  # [batch, grid, grid, 64]
     x = _normalized(x, "unfold")
     return keras.Model(latent, _pyramid(x, stride), name=name)

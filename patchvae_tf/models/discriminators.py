@@ -12,6 +12,7 @@ layers on both together, without ALI's dropout and maxout.
 import keras
 
 from patchvae_tf.backbones.blocks import strided_leaky
+from patchvae_tf.layers import Conv2D
 
 
 def _leaky(x, name):
@@ -33,7 +34,7 @@ def image_discriminator(name="discriminator"):
         name: str.
     """
     images = keras.Input((None, None, 3), name="images")
-    x = keras.layers.Conv2D(1, 1, use_bias=False, dtype="float32", name="conv4")(
+    x = Conv2D(1, 1, use_bias=False, dtype="float32", name="conv4")(
         _image_path(images)
     )  # [batch, H/8, W/8, 1]
     logits = keras.ops.mean(x, axis=[1, 2, 3])  # [batch]

@@ -13,6 +13,7 @@ from patchvae_tf import backbones, losses, noise, schedules
 from patchvae_tf.errors import InputError
 from patchvae_tf.layers import (
     AppearancePooling,
+    Conv2D,
     GaussianSampling,
     RelaxedBernoulli,
     RelaxedCategorical,
@@ -152,11 +153,9 @@ class PatchVAE(Autoencoder):
 
         with dtype_policy_scope(self.dtype_policy):
             self.backbone = backbones.build(self.backbone_name, self.stride)
-            self.occurrence_head = keras.layers.Conv2D(num_parts, 3, padding="same")
-            self.appearance_mean_head = keras.layers.Conv2D(
-                num_parts * appearance_dim, 3, padding="same"
-            )
-            self.appearance_log_variance_head = keras.layers.Conv2D(
+            self.occurrence_head = Conv2D(num_parts, 3, padding="same")
+            self.appearance_mean_head = Conv2D(num_parts * appearance_dim, 3, padding="same")
+            self.appearance_log_variance_head = Conv2D(
                 num_parts * appearance_dim, 3, padding="same"
             )
             if independent_decoders:
