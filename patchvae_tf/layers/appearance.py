@@ -48,12 +48,11 @@ class AppearancePooling(keras.layers.Layer):
         weight = tf.stop_gradient(occurrence)  # [batch, h, w, num_parts]
         weight /= tf.reduce_sum(weight, axis=[1, 2], keepdims=True) + self.epsilon
         batch, height, width, _ = tf.unstack(tf.shape(occurrence))
-        weight = tf.reshape(weight, [batch, height * width, num_parts])
+        weight = tf.reshape(weight, [batch, height * width, num_parts, 1])
 
-        def pooled(channels):  # [batch, h, w, num_parts * appearance_dim] -> [batch, k, d]
+        def pooled(channels):  # [batch, h, w, num_parts * appearance_dim]
             channels = tf.reshape(channels, [batch, height * width, num_parts, appearance_dim])
-            # b batch, l location, k part, d appearance
-            return tf.einsum("blk,blkd->bkd", weight, channels)
+            return tf.reduce_sum(weight * channels, axis=1)  # [batch, num_parts, appearance_dim]
 
         variance = pooled(variance_from_log(log_variance_map))
         # A part that occurs nowhere has no weight to pool with: its KL must still be finite.
