@@ -5,12 +5,18 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import pytest
 import tensorflow as tf
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_runtest_setup():
+    """Before a test and its fixtures: models that name no seed have the same weights each time."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

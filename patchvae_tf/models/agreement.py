@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
-from patchvae_tf.layers.convolution import Conv2D
 
 _WIDTH = 512
 _TEMPERATURE = 0.2
@@ -36,12 +35,12 @@ class PartAgreement(keras.layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        # As 1×1 convolutions of 1×1 maps: batch normalisation takes maps.
+        # Of maps of one place, because batch normalisation takes maps.
         self.expander = [
-            Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
+            keras.layers.Dense(_WIDTH, use_bias=False, dtype=self.dtype_policy),
             BatchNormalization(dtype=self.dtype_policy),
             keras.layers.ReLU(dtype=self.dtype_policy),
-            Conv2D(_WIDTH, 1, use_bias=False, dtype=self.dtype_policy),
+            keras.layers.Dense(_WIDTH, use_bias=False, dtype=self.dtype_policy),
         ]
 
     def build(self, first_shape, second_shape=None):

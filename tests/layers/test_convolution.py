@@ -49,6 +49,7 @@ def _values(layer_class, geometry, dtype):
     return values(x), {operation.type for operation in operations}
 
 
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="GPUs take the common way")
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize(
     ("ours", "plain"),

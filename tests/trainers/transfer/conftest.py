@@ -1,6 +1,5 @@
 import json
 
-import keras
 import numpy as np
 import pytest
 
@@ -20,7 +19,6 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pretrained():
-    keras.utils.set_random_seed(0)  # what can be learned of φ depends on its weights
     model = PatchVAE(image_size=SIZE, num_parts=4, appearance_dim=2)
     model(np.random.default_rng(0).random((8, SIZE, SIZE, 3), "float32"), training=True)
     return model
