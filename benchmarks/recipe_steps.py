@@ -1,0 +1,95 @@
+"""Measures the recipes' training steps, beside each other.
+
+A step of each recipe, of as many images as it says, in turns; shown are medians, and the time an
+image takes beside one of `paper`.
+"""
+
+import os
+import statistics
+import time
+
+from absl import app, flags
+
+USAGE = "python -m benchmarks.recipe_steps [--image_size=32] [--rounds=7]"
+
+
+def measure(image_size, precision, rounds, steps):
+    """Rates of the recipes' steps.
+
+    Args:
+        image_size: int, pixels, a multiple of 8.
+        precision: str, "float32" or "mixed_bfloat16".
+        rounds: int, turns that count; one more warms up.
+        steps: int, of 128 images in a turn; as many more as a recipe's are smaller.
+
+    Returns:
+        dict: recipe -> images/s.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from patchvae_tf import recipes
+    from patchvae_tf.config import UnsupervisedConfig
+    from trainers import setup
+
+    def job(recipe):
+        config = UnsupervisedConfig(
+            dataset="cifar100", image_size=image_size, recipe=recipe
+        ).resolved()
+        strategy = tf.distribute.get_strategy()
+        model = setup.build_model(config, precision, strategy, steps_per_epoch=1000)
+        shape = (config.batch_size, image_size, image_size, 3)
+        images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+        step = tf.function(model.train_step, autograph=False)
+        count = steps * max(1, 128 // config.batch_size)
+
+        def rate():
+            start = time.perf_counter()
+            for _ in range(count):
+                step(images)["loss"].numpy()
+            return count * config.batch_size / (time.perf_counter() - start)
+
+        return rate
+
+    jobs = {recipe: job(recipe) for recipe in recipes.DESCRIPTIONS}
+    turns = [{recipe: rate() for recipe, rate in jobs.items()} for _ in range(rounds + 1)][1:]
+    return {recipe: statistics.median(turn[recipe] for turn in turns) for recipe in jobs}
+
+
+def table(rates):
+    """The measurements as a Markdown table.
+
+    Args:
+        rates: dict: precision -> dict: recipe -> images/s.
+    """
+    lines = [
+        "| recipe | "
+        + " | ".join(f"{precision}, images/s | of `paper`'s time" for precision in rates)
+        + " |",
+        "|---" * (1 + 2 * len(rates)) + "|",
+    ]
+    for recipe in next(iter(rates.values())):
+        cells = [f"{of[recipe]:.0f} | {of['paper'] / of[recipe]:.2f}" for of in rates.values()]
+        lines.append(f"| `{recipe}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv):
+    """Measures both precisions and prints the table."""
+    del argv
+    from trainers import devices
+
+    given = flags.FLAGS
+    rates = {
+        precision: measure(given.image_size, precision, given.rounds, given.steps)
+        for precision in ("float32", "mixed_bfloat16")
+    }
+    print(f"{devices.description()}; {given.image_size} x {given.image_size}\n\n{table(rates)}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags.DEFINE_integer("image_size", 32, "side in pixels, a multiple of 8")
+    flags.DEFINE_integer("rounds", 7, "turns that count; one more warms up", lower_bound=1)
+    flags.DEFINE_integer("steps", 10, "of 128 images in a turn", lower_bound=1)
+    app.run(main)
