@@ -6,6 +6,7 @@ import pytest
 from patchvae_tf import backbones
 from patchvae_tf.backbones import folding
 from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.models.base import dtype_policy_scope
 
 
 def _trained_like(network):
@@ -36,6 +37,21 @@ def test_the_folded_backbone_has_weights_of_its_own():
     for variable in network.weights:
         variable.assign(variable.numpy() * 0.0)
     np.testing.assert_array_equal(folded(images).numpy(), before)
+
+
+def test_weights_are_kept_as_they_are_computed_with():
+    with dtype_policy_scope("mixed_bfloat16"):
+        network = _trained_like(backbones.build("resnet9"))
+    assert {weight.dtype for weight in network.weights} == {"float32"}
+    folded = folding.folded(network)
+    assert {weight.dtype for weight in folded.weights} == {"bfloat16"}
+    kernel, norm = network.get_layer("conv5b_conv").kernel, network.get_layer("conv5b_bn")
+    scale = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
+    np.testing.assert_allclose(  # rounded once: by at most half of bfloat16's last bit
+        folded.get_layer("conv5b_conv").kernel.numpy().astype("float32"),
+        kernel.numpy() * scale,
+        rtol=2**-8,
+    )
 
 
 def test_stages_keep_their_names():

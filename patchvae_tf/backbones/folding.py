@@ -17,7 +17,8 @@ def folded(network):
             feeds that alone.
 
     Returns:
-        A functional model with weights of its own, of the same inputs and outputs.
+        A functional model of the same inputs and outputs, with weights of its own in the precision
+        that their layers compute in.
     """
     norms = {}  # convolution's name -> the normalisation after it
     for layer in network.layers:

@@ -8,7 +8,7 @@ kernel, c k channels of the larger and the smaller maps)
 
 On processors oneDNN's kernel for it is hardly faster in bfloat16 than in float32. On maps of a few
 places its forward convolution, where batch and channels change places, takes 0.4 to 1.0 of the
-time: BUILD.md, "Speed".
+time: BUILD.md, "Measure".
 """
 
 import keras
