@@ -240,7 +240,7 @@ def main(argv):
         import torch
     except ModuleNotFoundError:
         sys.exit("PyTorch is what to compare with, and is not installed: pip install torch==2.13.0")
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     given = flags.FLAGS
     records = {}

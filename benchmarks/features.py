@@ -43,9 +43,10 @@ def measure(image_size, images, rounds, folder):
     import numpy as np
     import tensorflow as tf
 
-    from export import features, saved_model
     from patchvae_tf import PatchVAE, datasets
     from patchvae_tf.backbones import folding
+    from patchvae_tf.features import extraction as features
+    from patchvae_tf.saved_models import writing as saved_model
 
     keras.utils.set_random_seed(0)
     model = PatchVAE(image_size=image_size)
@@ -110,7 +111,7 @@ def table(rows):
 def main(argv):
     """Measures all sizes asked for and prints the table."""
     del argv
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     rows = []
     for image_size in map(int, flags.FLAGS.image_sizes):

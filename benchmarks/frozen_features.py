@@ -109,8 +109,9 @@ def main(argv):
     import keras
 
     import patchvae_tf
-    from patchvae_tf import backbones, datasets
-    from trainers import devices, evaluation, runs
+    from patchvae_tf import backbones, datasets, runs
+    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.training import devices
 
     run_dir = flags.FLAGS.run_dir
     size = flags.FLAGS.image_size

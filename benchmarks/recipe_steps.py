@@ -30,7 +30,7 @@ def measure(image_size, precision, rounds, steps):
 
     from patchvae_tf import recipes
     from patchvae_tf.config import UnsupervisedConfig
-    from trainers import setup
+    from patchvae_tf.unsupervised import setup
 
     def job(recipe):
         config = UnsupervisedConfig(
@@ -77,7 +77,7 @@ def table(rates):
 def main(argv):
     """Measures both precisions and prints the table."""
     del argv
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     given = flags.FLAGS
     rates = {

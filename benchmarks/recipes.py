@@ -13,7 +13,7 @@ import time
 
 from absl import app, flags
 
-from trainers import console
+from patchvae_tf.command_line import console
 
 USAGE = """\
 python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
@@ -55,14 +55,14 @@ def run(name, settings, folder, stop_request):
         name: str.
         settings: dict for `UnsupervisedConfig`.
         folder: pathlib.Path of the run.
-        stop_request: console.StopRequest.
+        stop_request: interruption.StopRequest.
 
     Raises:
-        console.Stop: stopped on request, all saved.
+        interruption.Stop: stopped on request, all saved.
     """
     from patchvae_tf.config import UnsupervisedConfig
-    from trainers import unsupervised
-    from trainers.execution import Execution
+    from patchvae_tf.training.execution import Execution
+    from patchvae_tf.unsupervised import session as unsupervised
 
     config = UnsupervisedConfig(**settings).resolved()
     unsupervised.train(config, folder, stop_request, Execution(), export=False)
@@ -70,7 +70,8 @@ def run(name, settings, folder, stop_request):
 
     import patchvae_tf
     from benchmarks import frozen_features
-    from trainers import evaluation, setup
+    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.unsupervised import setup
 
     model = patchvae_tf.load_model(folder)
     stage = model.stages[-1]

@@ -32,9 +32,9 @@ def train(image_size, batch_size, steps, devices_asked_for):
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE
+    from patchvae_tf.cluster import workers as clusters
     from patchvae_tf.optimizers import FusedAdam
-    from trainers import cluster as clusters
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     cluster = clusters.from_environment()
     strategy = devices.strategy(devices_asked_for, cluster)

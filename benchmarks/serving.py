@@ -69,8 +69,8 @@ def measure(image_size, batch_sizes, rounds, seconds):
     import keras
     import tensorflow as tf
 
-    from export import saved_model
     from patchvae_tf import PatchVAE, datasets
+    from patchvae_tf.saved_models import writing as saved_model
 
     keras.utils.set_random_seed(0)
     model = PatchVAE(image_size=image_size)
@@ -190,7 +190,7 @@ def tables(starts, rates):
 def main(argv):
     """Measures all sizes asked for and prints the tables."""
     del argv
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     starts, rates = [], []
     for image_size in map(int, flags.FLAGS.image_sizes):

@@ -84,7 +84,7 @@ def main(argv):
 
     from patchvae_tf import PatchVAE
     from patchvae_tf.optimizers import FusedAdam
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     given = flags.FLAGS
     keras.utils.set_random_seed(0)

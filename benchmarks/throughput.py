@@ -163,7 +163,7 @@ def table(rows):
 def main(argv):
     """Measures all combinations asked for and prints the table."""
     del argv
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     rows = []
     for image_size in map(int, flags.FLAGS.image_sizes):

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from patchvae_tf import presets, recipes
+from patchvae_tf import paper_datasets as presets
+from patchvae_tf import recipes
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
 from tests.export.exporting import ROOT, python
@@ -41,9 +42,9 @@ def test_every_preset_goes_with_every_recipe(preset, recipe):
 _READ = """
 import json, sys
 from absl import flags
-from patchvae_tf import presets
+from patchvae_tf import paper_datasets as presets
 from patchvae_tf.config import UnsupervisedConfig
-from trainers import flags as config_flags
+from patchvae_tf.command_line import config_flags
 config_flags.define(UnsupervisedConfig)
 flags.FLAGS(sys.argv)
 config = config_flags.read(UnsupervisedConfig, presets.values("imagenet")).resolved()

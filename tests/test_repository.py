@@ -10,7 +10,7 @@ import pytest
 import patchvae_tf
 from patchvae_tf import recipes
 from patchvae_tf.config import UnsupervisedConfig
-from trainers.execution import Execution
+from patchvae_tf.training.execution import Execution
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -5,10 +5,10 @@ import logging
 import signal
 import socket
 
+from patchvae_tf import startup
+from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import check_ranges, setting
-from trainers import console
-from trainers import flags as config_flags
 
 USAGE = """\
 Reads and decodes images on this machine for trainings on others (tf.data service).
@@ -37,10 +37,10 @@ class DataServiceConfig:
         check_ranges(self)
 
 
-def main(stop_request):
+def main(stop_request, config):
     """Reads the flags, then serves until it is stopped."""
     del stop_request  # there is nothing to save: whatever comes, stops
-    serve(config_flags.read(DataServiceConfig))
+    serve(config)
 
 
 def serve(config):
@@ -56,7 +56,7 @@ def serve(config):
     _check_name(host)
     for port in (config.port, config.port + 1):
         _check_free(port)
-    console.import_tensorflow()
+    startup.import_tensorflow()
     import tensorflow as tf
 
     service = tf.data.experimental.service
@@ -97,8 +97,7 @@ def _check_free(port):
 
 def run():
     """The command."""
-    config_flags.define(DataServiceConfig)
-    console.run(main, config_flags.parser(USAGE, DataServiceConfig, {}))
+    console.run(main, USAGE, DataServiceConfig)
 
 
 if __name__ == "__main__":

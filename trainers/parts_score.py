@@ -1,12 +1,7 @@
 """How well a PatchVAE's parts find the true ones, on the generated images `parts`."""
 
-import dataclasses
-import pathlib
-
-from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
-from trainers import console, runs
-from trainers import flags as config_flags
+from patchvae_tf.command_line import console
+from patchvae_tf.evaluation import parts_score
 
 USAGE = """\
 Scores the parts of a finished run on `parts`, whose scenes say where their twelve parts are.
@@ -19,120 +14,15 @@ they are dealt to other images. The result is printed and written to RUN/parts_s
 """
 
 
-_MAP_STRIDE = 8  # pixels per place of `ImageSet.part_maps`
-_DEALING_SALT = 104
-
-
-@dataclasses.dataclass(frozen=True)
-class PartsScoreConfig:
-    """Settings of `python -m trainers.parts_score`."""
-
-    run_dir: str | None = setting(None, "Score", "folder of a finished run of patchvae; needed")
-    split: str = setting("test", "Score", "the part of `parts`", choices=("train", "test"))
-
-    def __post_init__(self):
-        """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
-        if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
-
-
-def main(stop_request):
-    """Reads the flags, then scores."""
+def main(stop_request, config):
+    """Scores."""
     del stop_request  # it takes seconds
-    config = config_flags.read(PartsScoreConfig)
-    run_dir = pathlib.Path(config.run_dir).expanduser()
-    record = runs.read_record(run_dir)
-    if record is not None and record["settings"]["model"] != "patchvae":
-        raise InputError(
-            f"{run_dir} is a run of {record['settings']['model']}, which has no parts. "
-            "Give a run of patchvae."
-        )
-    seed = record["settings"]["seed"] if record else 0
-
-    console.import_tensorflow()
-    import patchvae_tf
-
-    model = patchvae_tf.load_model(run_dir)
-    if model.stride != _MAP_STRIDE:
-        raise InputError(
-            f"{run_dir} has a stride of {model.stride}; the maps of the true parts have "
-            f"{_MAP_STRIDE}. Give a run with --stride={_MAP_STRIDE}."
-        )
-    result = score(model, config.split, seed)
-    runs.write_json(run_dir / "parts_score.json", result)
-    print(table(result))
-
-
-def score(model, split, seed):
-    """Scores a model's occurrence maps.
-
-    Args:
-        model: PatchVAE.
-        split: str, "train" or "test".
-        seed: int, of the scenes, the untrained model and the dealing.
-
-    Returns:
-        dict: `mean_area`, `untrained_mean_area`, `shuffled_mean_area` in [0, 1], `split`, `images`,
-        and `parts`: dict name -> dict of `learned`, `area`.
-    """
-    import keras
-    import tensorflow as tf
-
-    from patchvae_tf import datasets, noise
-    from trainers import evaluation
-
-    scenes = datasets.load("parts", split, image_size=model.image_size, seed=seed)
-    keras.utils.set_random_seed(seed)
-    untrained = type(model).from_config(model.get_config())
-    order_seed = noise.fold_in(noise.step_seed(seed, 0), _DEALING_SALT)
-    order = noise.shuffled(tf.range(len(scenes), dtype=tf.int64), order_seed, len(scenes)).numpy()
-
-    occurrence = evaluation.occurrence_maps(model, scenes.images)
-    matches = evaluation.match_parts(occurrence, scenes.part_maps)
-    floors = {
-        "untrained_mean_area": evaluation.occurrence_maps(untrained, scenes.images),
-        "shuffled_mean_area": occurrence[order],
-    }
-    return {
-        "mean_area": _mean_area(matches),
-        **{
-            name: _mean_area(evaluation.match_parts(maps, scenes.part_maps))
-            for name, maps in floors.items()
-        },
-        "split": split,
-        "images": len(scenes),
-        "parts": {
-            name: dataclasses.asdict(match)
-            for name, match in zip(datasets.PART_NAMES, matches, strict=True)
-        },
-    }
-
-
-def _mean_area(matches):
-    return sum(match.area for match in matches) / len(matches)
-
-
-def table(result):
-    """The result as a Markdown table."""
-    lines = ["| true part | learned part | area under ROC |", "|---|---|---|"]
-    lines += [
-        f"| {name.replace('_', ' ')} | {'-' if match['learned'] is None else match['learned']} "
-        f"| {match['area']:.3f} |"
-        for name, match in result["parts"].items()
-    ]
-    lines += [
-        f"| **mean** | | **{result['mean_area']:.3f}** |",
-        f"| mean, untrained model | | {result['untrained_mean_area']:.3f} |",
-        f"| mean, maps dealt to other images | | {result['shuffled_mean_area']:.3f} |",
-    ]
-    return "\n".join(lines)
+    parts_score.score_run(config)
 
 
 def run():
     """The command."""
-    config_flags.define(PartsScoreConfig)
-    console.run(main, config_flags.parser(USAGE, PartsScoreConfig, {}))
+    console.run(main, USAGE, parts_score.PartsScoreConfig)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import contextlib
 import dataclasses
 import pathlib
 
+from patchvae_tf import startup
+from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import check_ranges, setting
-from trainers import console
-from trainers import flags as config_flags
 
 USAGE = """\
 Prepares a data set of scenes, once, from its own files. Nothing is downloaded.
@@ -39,11 +39,10 @@ class PrepareConfig:
             raise InputError(f"--dataset is missing. Give one of {', '.join(_BUILDERS)}.")
 
 
-def main(stop_request):
+def main(stop_request, config):
     """Reads the flags, then prepares."""
     del stop_request  # an unfinished data set stays under another name
-    config = config_flags.read(PrepareConfig)
-    console.import_tensorflow()
+    startup.import_tensorflow()
     prepare(config)
 
 
@@ -103,8 +102,7 @@ def _remove_empty(folder):
 
 def run():
     """The command."""
-    config_flags.define(PrepareConfig)
-    console.run(main, config_flags.parser(USAGE, PrepareConfig, {}))
+    console.run(main, USAGE, PrepareConfig)
 
 
 if __name__ == "__main__":

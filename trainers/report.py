@@ -1,12 +1,7 @@
 """What a run has learned, as one page of pictures that opens anywhere."""
 
-import dataclasses
-import time
-
-from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
-from trainers import console, report_page, runs
-from trainers import flags as config_flags
+from patchvae_tf.command_line import console
+from patchvae_tf.report import writing
 
 USAGE = """\
 Shows what a finished run has learned: RUN/report.html, one file that needs no network, and the
@@ -18,151 +13,16 @@ same pictures as PNG in RUN/pictures. The trainer does this at its end.
 The images are read once, as a stream: memory does not grow with their number.
 """
 
-_BATCH_PIXELS = 2**18  # of the images that are looked at together
-_STRETCHES = 16  # in which a part of a large data set is read, so that it is of all of it
-_DOTS = 150  # an inch, of the PNG files
 
-
-@dataclasses.dataclass(frozen=True)
-class ReportConfig:
-    """Settings of `python -m trainers.report`."""
-
-    run_dir: str | None = setting(None, "Report", "folder of a finished run; needed")
-    dataset: str | None = setting(
-        None, "Report", "the images to look at, as of the trainer (default: the run's data set)"
-    )
-    data_dir: str | None = setting(
-        None, "Report", "folder of prepared TFDS data sets (default: the run's)"
-    )
-    split: str | None = setting(
-        None, "Report", "the part of the data set (default: test where there is one, else train)"
-    )
-    max_images: int = setting(
-        50_000, "Report", "the most images to look at, spread over the data set", minimum=1
-    )
-
-    def __post_init__(self):
-        """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
-        if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
-
-
-def main(stop_request):
-    """Reads the flags, then draws."""
+def main(stop_request, config):
+    """Draws."""
     del stop_request  # every file is written whole, or not at all
-    write(config_flags.read(ReportConfig))
-
-
-def write(config, model=None):
-    """Draws the pictures and writes the report.
-
-    Args:
-        config: ReportConfig.
-        model: the run's model, or None to read it from the folder.
-
-    Returns:
-        pathlib.Path of `report.html`.
-
-    Raises:
-        InputError: no finished run, or no images.
-    """
-    start = time.monotonic()
-    run_dir = runs.finished(config.run_dir)
-    record = runs.read_record(run_dir) or {"settings": {}, "data": {}, "result": None}
-    settings = record["settings"]
-    dataset = config.dataset or settings.get("dataset")
-    if dataset is None:
-        raise InputError(f"{run_dir} does not say its data set: give --dataset.")
-
-    # TensorFlow takes seconds to import: not before the settings are known to be right.
-    console.import_tensorflow()
-    import patchvae_tf
-    from patchvae_tf import visualization
-    from trainers import report_pictures
-
-    model = model or patchvae_tf.load_model(run_dir)
-    data = {
-        "image_size": model.image_size,
-        "data_dir": config.data_dir or settings.get("data_dir"),
-        "seed": settings.get("seed", 0),
-    }
-    split, stream = _open(dataset, config.split, data)
-    survey = visualization.survey(
-        model,
-        _batches(stream, model.image_size, config.max_images),
-        key=stream.key,
-        class_names=stream.class_names,
-    )
-    looked_at = f"{survey.count:,} images of {dataset}, {split}"
-    folder = run_dir / "pictures"
-    folder.mkdir(exist_ok=True)
-    sections = []
-    drawn = report_pictures.sections(model, survey, run_dir, settings, dataset, split)
-    for section, figure in drawn:
-        with runs.replaced_when_whole(folder / f"{section.name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=_DOTS)
-        width = round(figure.get_figwidth() * 100)
-        sections.append((section, (folder / f"{section.name}.png").read_bytes(), width))
-    page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
-    runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
-    path = run_dir / "report.html"
-    with runs.replaced_when_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    print(f"report on {looked_at}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
-    return path
-
-
-def _numbers(survey, dataset, split):
-    """What the page says of the parts, for programs."""
-    return {
-        "dataset": dataset,
-        "split": split,
-        "images": survey.count,
-        "mean_probability": survey.rate.round(6).tolist(),
-        "share_of_images": survey.present.round(6).tolist(),
-        "dead": survey.dead,
-        "always_on": survey.always_on,
-    }
-
-
-def _open(dataset, split, data):
-    """(split, stream): of the split, or of test where there is one, else of train."""
-    from patchvae_tf import datasets
-
-    if split is not None:
-        return split, datasets.stream(dataset, split, **data)
-    try:
-        return "test", datasets.stream(dataset, "test", **data)
-    except InputError:
-        return "train", datasets.stream(dataset, "train", **data)
-
-
-def _batches(stream, image_size, most):
-    """The stream's batches, or those of `most` examples in stretches spread over it, with a bar."""
-    import tqdm
-
-    batch_size = max(8, min(256, _BATCH_PIXELS // image_size**2))
-    count = min(most, len(stream))
-    stretches = 1 if count == len(stream) else min(_STRETCHES, count)
-    with tqdm.tqdm(total=count, desc="Looking at images", unit=" images", delay=2) as bar:
-        for number in range(stretches):
-            taken, next_taken = (count * k // stretches for k in (number, number + 1))
-            start = taken + (len(stream) - count) * number // max(stretches - 1, 1)
-            end = start + next_taken - taken
-            for indices, images, labels in stream.batches(batch_size, start):
-                inside = indices < end
-                if inside.any():
-                    bar.update(int(inside.sum()))
-                    yield indices[inside], images[inside], labels[inside]
-                if indices[-1] >= end - 1:
-                    break
+    writing.write(config)
 
 
 def run():
     """The command."""
-    config_flags.define(ReportConfig)
-    console.run(main, config_flags.parser(USAGE, ReportConfig, {}))
+    console.run(main, USAGE, writing.ReportConfig)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Image sources, all read into one `ImageSet`, and the batches made from it."""
 
 from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples
-from patchvae_tf.datasets.images import ImageSet, split_validation
+from patchvae_tf.datasets.images import ImageSet, checksum, split_validation, validation_count
 from patchvae_tf.datasets.loading import kept, load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
@@ -17,6 +17,7 @@ __all__ = [
     "ImageSet",
     "StreamedSet",
     "balanced_subset",
+    "checksum",
     "decode_examples",
     "decode_image",
     "evaluation_batches",
@@ -30,4 +31,5 @@ __all__ = [
     "test_split",
     "training_batches",
     "unsupervised_split",
+    "validation_count",
 ]

@@ -1,6 +1,7 @@
 """The one form in which every image source is handed on."""
 
 import dataclasses
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -11,6 +12,7 @@ from patchvae_tf.errors import InputError
 
 _HOLDOUT_SALT, _SAMPLE_SALT = 103, 105
 _COPY_ROWS = 1024
+_LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,3 +106,14 @@ def sampled_rows(count, total, seed):
 def _drawn_rows(count, total, seed, salt):
     salted = noise.fold_in(noise.step_seed(seed, 0), salt)
     return np.sort(noise.shuffled(tf.range(count, dtype=tf.int64), salted, total).numpy())
+
+
+def validation_count(asked_for, total):
+    """How many of `total` images are held out: as many as asked for, or by default (None)."""
+    return min(_LARGEST_VALIDATION, total // 20) if asked_for is None else asked_for
+
+
+def checksum(images):
+    """A number that changes when the images do: the CRC-32 of up to 1000 of them, spread out."""
+    step = -(-len(images) // 1000)
+    return zlib.crc32(np.ascontiguousarray(images[::step]))

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from export import saved_model
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import SIZE, beta_vae, patch_vae
 from tests.testing_utils import random_images
 

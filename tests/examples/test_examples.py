@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import features
+from patchvae_tf.features import extraction as features
 from tests.examples.conftest import write_features
 from tests.export.exporting import ROOT, SIZE
 from tests.serving_double.serving import ServingDouble

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import signatures
+from patchvae_tf.saved_models import signatures
 from tests.export.exporting import CLOSE, SIZE, assert_same
 from tests.export.serving_clients import input_of
 from tests.testing_utils import random_images

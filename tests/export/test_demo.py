@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export import demo, explanation
 from patchvae_tf import InputError
+from patchvae_tf.demo import explanation
+from patchvae_tf.demo import page as demo
 from tests.export.exporting import ROOT, SIZE
 from tests.testing_utils import random_images
 

@@ -14,10 +14,10 @@ import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
-from export import feature_files, features
-from patchvae_tf import InputError, RunError, datasets
+from patchvae_tf import InputError, RunError, datasets, runs
+from patchvae_tf.features import extraction as features
+from patchvae_tf.features import files as feature_files
 from tests.export.exporting import ROOT, SIZE, default_answer, python
-from trainers import runs
 
 OUTPUTS = "features,occurrence,conv1"
 SHAPES = {"features": (128,), "occurrence": (2, 2, 4), "conv1": (4, 4, 64)}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import litert
 from patchvae_tf.datasets import ImageSet
+from patchvae_tf.saved_models import litert
 from tests.export.exporting import (
     ROOT,
     SIZE,

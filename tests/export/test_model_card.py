@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from export import saved_model
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import SIZE, beta_vae
 
 RECORD = {

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model, signatures, versions
 from patchvae_tf import InputError, RunError
+from patchvae_tf.saved_models import signatures, versions
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import (
     CLOSE,
     FOLDED,

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import signatures
+from patchvae_tf.saved_models import signatures
 from tests.export.exporting import CLOSE, ROOT, SIZE, assert_same
 from tests.export.serving_clients import Server, input_of, jsonable
 from tests.testing_utils import random_images

@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from export import saved_model, signatures
+from patchvae_tf.saved_models import signatures
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import CLOSE, ROOT, SIZE, assert_same, beta_vae, python
 from tests.export.serving_clients import Server
 from tests.serving_double.serving import ServingDouble

@@ -8,7 +8,8 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import saved_model, serving_files, signatures
+from patchvae_tf.saved_models import serving_files, signatures
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import SIZE, beta_vae
 
 

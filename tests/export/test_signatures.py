@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export import saved_model
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import (
     CLOSE,
     FOLDED,

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from export import versions
+from patchvae_tf.saved_models import versions
 from tests.export.exporting import ROOT
 
 
@@ -58,7 +58,7 @@ def test_exports_into_one_folder_wait_for_each_other(tmp_path):
 
 _ENDLESS = """
 import pathlib, sys, time
-from export import versions
+from patchvae_tf.saved_models import versions
 
 def write(folder):
     (folder / "saved_model.pb").write_text("half")

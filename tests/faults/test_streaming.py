@@ -12,9 +12,9 @@ import pytest
 
 from patchvae_tf import InputError
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.unsupervised import setup
 from tests.faults import running
 from tests.testing_utils import random_images
-from trainers import setup
 
 
 def _write_records(folder, count=68, file_format="tfrecord"):

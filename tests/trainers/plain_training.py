@@ -11,10 +11,10 @@ import tempfile
 import keras
 import numpy as np
 
+from patchvae_tf import interruption
+from patchvae_tf.cluster import workers as clusters
+from patchvae_tf.training.execution import Execution
 from tests.testing_utils import random_images
-from trainers import cluster as clusters
-from trainers import console
-from trainers.execution import Execution
 
 STEPS, BATCH = 6, 8
 # First weights at which no ReLU's kink lies within rounding. Where one does, other rounding moves
@@ -29,8 +29,8 @@ def train(name, cluster, strategy, execution, stop_request):
     import tensorflow as tf
 
     import patchvae_tf
-    from patchvae_tf import datasets
-    from trainers import checkpoints, loop, runs
+    from patchvae_tf import datasets, runs
+    from patchvae_tf.training import checkpoints, loop
 
     keras.utils.set_random_seed(SEEDS.get(name, 0))
     with strategy.scope():
@@ -93,10 +93,10 @@ def main(output, names, *options):
         xla="xla" in options,
         checkpoint_minutes=60.0,
     )
-    from trainers import devices
+    from patchvae_tf.training import devices
 
     strategy = devices.strategy(execution.devices, cluster)
-    stop_request = console.StopRequest()
+    stop_request = interruption.StopRequest()
     arrays = {"replicas": strategy.num_replicas_in_sync}
     for name in names.split(","):
         weights, moved, validation = train(name, cluster, strategy, execution, stop_request)

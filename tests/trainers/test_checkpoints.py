@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, PatchVAE, RunError
 from patchvae_tf.models.base import UnsupervisedModel
+from patchvae_tf.training.checkpoints import Checkpoints
 from tests.testing_utils import random_images
-from trainers.checkpoints import Checkpoints
 
 
 class SmallModel(UnsupervisedModel):

@@ -5,9 +5,10 @@ import sys
 import pytest
 
 from patchvae_tf import InputError
+from patchvae_tf.cluster import launching as launch
+from patchvae_tf.cluster import workers as cluster
+from patchvae_tf.training.execution import Execution
 from tests.faults.running import ENVIRONMENT, ROOT
-from trainers import cluster, launch
-from trainers.execution import Execution
 
 ADDRESSES = ("a:2222", "b:2222", "c:2222")
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from patchvae_tf import InputError
+from patchvae_tf import InputError, interruption
+from patchvae_tf.cluster.workers import Cluster
+from patchvae_tf.training import devices
+from patchvae_tf.training.execution import Execution
 from tests.trainers import plain_training
-from trainers import console, devices
-from trainers.cluster import Cluster
-from trainers.execution import Execution
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_several_devices_get_a_mirrored_strategy():
 def test_one_gpu_gets_its_batches_ahead_and_learns_the_same():
     strategy = _strategy_of_one("GPU")
     assert isinstance(strategy, tf.distribute.OneDeviceStrategy)
-    options = Cluster(), Execution(checkpoint_minutes=60.0), console.StopRequest()
+    options = Cluster(), Execution(checkpoint_minutes=60.0), interruption.StopRequest()
     fetched, plain = (
         plain_training.train("patchvae", options[0], each, *options[1:])
         for each in (strategy, tf.distribute.get_strategy())

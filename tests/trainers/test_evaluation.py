@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from patchvae_tf import PatchVAE, backbones
 from patchvae_tf.datasets import ImageSet
-from trainers import evaluation
+from patchvae_tf.evaluation import evaluation
 
 
 def _image_set(labels, seed=0):

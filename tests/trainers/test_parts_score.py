@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from patchvae_tf import BetaVAE, PatchVAE
-from trainers import parts_score
+from patchvae_tf.evaluation import parts_score
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def test_an_untrained_model_scores_as_one(tmp_path):
 
 def test_true_maps_score_one_and_dealt_ones_do_not(monkeypatch):
     from patchvae_tf import datasets
-    from trainers import evaluation
+    from patchvae_tf.evaluation import evaluation
 
     scenes = datasets.load("parts", "test", image_size=32)
     model = PatchVAE(image_size=32)

@@ -8,7 +8,7 @@ import pytest
 
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets import ImageSet
-from trainers import probe
+from patchvae_tf.evaluation import probe
 
 ROOT = Path(__file__).parents[2]
 

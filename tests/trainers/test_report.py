@@ -10,8 +10,10 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import BetaVAE, InputError, PatchVAE, datasets
+from patchvae_tf.report import curves as run_curves
+from patchvae_tf.report import pictures as report_pictures
+from patchvae_tf.report import writing as report
 from tests.testing_utils import random_images
-from trainers import report, report_pictures, run_curves
 
 ROOT = Path(__file__).parents[2]
 

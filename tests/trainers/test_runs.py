@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from patchvae_tf import InputError
-from trainers import runs
+from patchvae_tf import InputError, runs
 
 
 def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf.config import UnsupervisedConfig
-from trainers import setup
+from patchvae_tf.unsupervised import setup
 
 
 def _model(**settings):

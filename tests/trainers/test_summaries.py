@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from trainers import summaries
+from patchvae_tf.training import summaries
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from patchvae_tf import InputError, RunError
-from trainers import table
-from trainers.table_config import ROWS, TableConfig, jobs
+from patchvae_tf.table import making as table
+from patchvae_tf.table.config import ROWS, TableConfig, jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
 CONFIG = TableConfig(dataset="scenes", seeds=2, epochs=3, transfer_epochs=6)
@@ -35,10 +35,10 @@ class Trainers:
 
     def __enter__(self):
         self._patches = [
-            mock.patch("trainers.unsupervised.train", self._train),
-            mock.patch("trainers.transfer.transfer", self._train),
-            mock.patch("trainers.transfer_config.resolved", lambda config: config),
-            mock.patch("trainers.table._check_data"),
+            mock.patch("patchvae_tf.unsupervised.session.train", self._train),
+            mock.patch("patchvae_tf.transfer.session.transfer", self._train),
+            mock.patch("patchvae_tf.transfer.config.resolved", lambda config: config),
+            mock.patch("patchvae_tf.table.making._check_data"),
             mock.patch("keras.backend.clear_session"),  # a second for nothing
         ]
         for patch in self._patches:

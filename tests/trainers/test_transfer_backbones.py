@@ -6,7 +6,7 @@ import pytest
 
 from patchvae_tf import resnet18_weights
 from patchvae_tf.errors import InputError
-from trainers.transfer_config import TransferConfig, resolved
+from patchvae_tf.transfer.config import TransferConfig, resolved
 
 
 @pytest.fixture

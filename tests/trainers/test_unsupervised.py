@@ -15,12 +15,12 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from export.signatures import with_policy
 from patchvae_tf import InputError
 from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.saved_models.signatures import with_policy
+from patchvae_tf.training.checkpoints import Checkpoints
+from patchvae_tf.unsupervised import setup
 from tests.testing_utils import random_images
-from trainers import setup
-from trainers.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from export.saved_model import export_model
 from patchvae_tf import PatchVAE
+from patchvae_tf.saved_models.writing import export_model
 from tests.trainers.transfer.transferring import SIZE, colours
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from patchvae_tf import InputError
+from patchvae_tf.transfer import data as transfer_data
+from patchvae_tf.transfer.config import TransferConfig, resolved
 from tests.test_resnet18_weights import torchvision_tensors
 from tests.trainers.transfer.transferring import (
     SHOW_IMPORTS,
@@ -15,8 +17,6 @@ from tests.trainers.transfer.transferring import (
     flags_of,
     run_transfer,
 )
-from trainers import transfer_data
-from trainers.transfer_config import TransferConfig, resolved
 
 
 def test_the_defaults_are_the_original_s():

@@ -16,6 +16,9 @@ import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf import backbones
+from patchvae_tf.training import loop
+from patchvae_tf.transfer import data as transfer_data
+from patchvae_tf.transfer import model as transfer_model
 from tests.test_resnet18_weights import torchvision_tensors
 from tests.trainers.transfer.transferring import (
     ROOT,
@@ -27,7 +30,6 @@ from tests.trainers.transfer.transferring import (
     flags_of,
     run_transfer,
 )
-from trainers import loop, transfer_data, transfer_model
 
 
 @pytest.fixture(scope="module")

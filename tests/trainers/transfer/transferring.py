@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from trainers.transfer_config import TransferConfig, resolved
+from patchvae_tf.transfer.config import TransferConfig, resolved
 
 ROOT = pathlib.Path(__file__).parents[3]
 SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr

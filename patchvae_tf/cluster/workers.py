@@ -120,7 +120,7 @@ def check_same(name, value, cluster, strategy):
 
 
 @contextlib.contextmanager
-def losses_named(cluster):
+def lost_workers_named(cluster):
     """Turns what TensorFlow raises when another worker is lost into a one-line WorkerLostError."""
     import tensorflow as tf
 

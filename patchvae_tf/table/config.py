@@ -9,7 +9,7 @@ import pathlib
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import check_ranges, precision_setting, setting
-from trainers.transfer_config import TransferConfig
+from patchvae_tf.transfer.config import TransferConfig
 
 COLUMNS = {"conv1": "Conv1", "conv1-3": "Conv1-3", "conv1-5": "Conv1-5", "none": "nothing"}
 _FROZEN = ("conv1-5", "conv1-3", "conv1")  # the fastest verdict first
@@ -106,7 +106,7 @@ class TableConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class TableTraining:
     """One training.
 
     Attributes:
@@ -159,7 +159,7 @@ def _jobs_of_row(config, key, row, seed, folder):
         run_config = UnsupervisedConfig(
             **shared, **row.settings, recipe="paper", epochs=config.epochs
         )
-        yield Job(key, seed, None, run_config, folder / "run")
+        yield TableTraining(key, seed, None, run_config, folder / "run")
     source = {"run_dir": str(folder / "run"), "weights": config.weights, "untrained": True}
     for freeze in row.freezes:
         transfer_config = TransferConfig(
@@ -172,4 +172,4 @@ def _jobs_of_row(config, key, row, seed, folder):
             batch_size=config.transfer_batch_size,
             learning_rate=config.transfer_learning_rate,
         )
-        yield Job(key, seed, freeze, transfer_config, folder / freeze)
+        yield TableTraining(key, seed, freeze, transfer_config, folder / freeze)

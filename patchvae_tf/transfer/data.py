@@ -10,7 +10,6 @@ import tqdm
 from patchvae_tf import datasets
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
-from trainers import setup
 
 _BATCH_SIZE = 256  # by default
 _CHECKED = 8
@@ -78,6 +77,16 @@ class TransferData:
             total_steps=self.config.epochs * self.steps_per_epoch,
             rows=rows,
         )
+
+    @property
+    def epochs(self):
+        """int, passes over the training examples."""
+        return self.config.epochs
+
+    @property
+    def validation_batches(self):
+        """The validation examples in order, or None."""
+        return self.validation and self.evaluation_batches(self.validation)
 
     def evaluation_batches(self, examples):
         """All of `examples` in order."""
@@ -149,7 +158,7 @@ def load(config):
     for split, part in (("train", everything), ("test", test)):
         _check_labels(part.labels, split, num_classes)
     training, validation = everything, None
-    held_out = setup.validation_count(config.validation_examples, len(everything))
+    held_out = datasets.validation_count(config.validation_examples, len(everything))
     if held_out:
         training, validation = datasets.split_validation(everything, held_out, config.seed)
     if config.labels_per_class:
@@ -173,9 +182,9 @@ def load(config):
             "classes": num_classes,
             "skipped": [*everything.skipped, *test.skipped],
             "checksums": [
-                setup.checksum(everything.images),
+                datasets.checksum(everything.images),
                 zlib.crc32(everything.labels),
-                setup.checksum(test.images),
+                datasets.checksum(test.images),
                 zlib.crc32(test.labels),
             ],
         },

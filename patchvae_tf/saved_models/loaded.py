@@ -4,8 +4,8 @@ import hashlib
 import json
 import pathlib
 
-from export import versions
 from patchvae_tf.errors import InputError
+from patchvae_tf.saved_models import versions
 
 _SIGNATURES = ("serving_default", "stages")  # those whose outputs can be asked for
 

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 import patchvae_tf
+from patchvae_tf.cluster.workers import Cluster
 from patchvae_tf.errors import InputError
-from trainers.cluster import Cluster
 
 _ALONE = Cluster()
 

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 
 from patchvae_tf import datasets, visualization
-from trainers import parts_score, run_curves
+from patchvae_tf.evaluation import parts_score
+from patchvae_tf.report import curves as run_curves
 
 _NUM_PICTURED = 8
 _MOST_PARTS = 32  # of a gallery

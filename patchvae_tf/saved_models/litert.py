@@ -9,8 +9,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from export import model_card, signatures, versions
-from trainers import evaluation
+from patchvae_tf.evaluation import evaluation
+from patchvae_tf.saved_models import model_card, signatures, versions
 
 FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 

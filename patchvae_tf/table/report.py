@@ -4,9 +4,9 @@ import itertools
 import json
 import statistics
 
+from patchvae_tf import runs
 from patchvae_tf.errors import RunError
-from trainers import runs
-from trainers.table_config import COLUMNS, PAPER_ORDER, ROWS
+from patchvae_tf.table.config import COLUMNS, PAPER_ORDER, ROWS
 
 _PATHS = ("data_dir", "weights")  # say where this machine keeps things, and nothing of the result
 

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from trainers import runs
+from patchvae_tf import runs
 
 _SHARD_BYTES = 100_000_000
 

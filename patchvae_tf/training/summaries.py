@@ -2,8 +2,7 @@
 
 import tensorflow as tf
 
-from patchvae_tf import visualization
-from trainers import runs
+from patchvae_tf import runs, visualization
 
 _PICTURED_EPOCHS = 100
 

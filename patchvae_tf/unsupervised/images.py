@@ -1,71 +1,19 @@
-"""From settings to what is trained, and on what: the model and the images."""
+"""From settings to the images of a run."""
 
 import contextlib
 import dataclasses
-import inspect
-import zlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-import patchvae_tf
 from patchvae_tf import datasets
+from patchvae_tf.cluster import data_services as services
 from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
-from patchvae_tf.optimizers import FusedAdam
-from trainers import services
 
-MODELS = {
-    "patchvae": patchvae_tf.PatchVAE,
-    "beta_vae": patchvae_tf.BetaVAE,
-    "bigan": patchvae_tf.BiGAN,
-}
-
-_LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
 _NUM_PICTURED = 8
 _MOST_DECODED = 64e9  # bytes of images that are decoded before, in memory or in a temporary file
 _CHECKED_STREAMED = 64  # images of a streamed data set that its checksum is made of
-
-
-def build_model(config, dtype_policy, strategy, steps_per_epoch):
-    """Returns the untrained model of the settings, compiled, its variables under `strategy`."""
-    model_class = MODELS[config.model]
-    # A model's arguments, and those that it hands on, have the names of the settings.
-    arguments = {
-        name
-        for one in model_class.__mro__
-        if one.__module__.startswith(patchvae_tf.__name__)
-        for name in inspect.signature(one.__init__).parameters
-    }
-    settings = {name: value for name, value in config.to_json().items() if name in arguments}
-    keras.utils.set_random_seed(config.seed)  # the first weights
-    with strategy.scope():
-        model = model_class(**settings, dtype=dtype_policy)
-        model.compile(
-            optimizer=FusedAdam(
-                learning_rate(config, steps_per_epoch),
-                beta_1=config.adam_beta_1,
-                beta_2=config.adam_beta_2,
-                weight_decay=config.weight_decay or None,
-            )
-        )
-    return model
-
-
-def learning_rate(config, steps_per_epoch):
-    """The learning rate of the settings: a number, or a schedule, a function of the step alone."""
-    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
-    if config.learning_rate_schedule == "constant" and not warmup_steps:
-        return config.learning_rate
-    return keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup_steps else config.learning_rate,
-        # The steps after the warm-up.
-        max(config.epochs_of(steps_per_epoch) * steps_per_epoch - warmup_steps, 1),
-        alpha=0.0 if config.learning_rate_schedule == "cosine" else 1.0,
-        warmup_target=config.learning_rate if warmup_steps else None,
-        warmup_steps=warmup_steps,
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +26,7 @@ class Images:
         validation: ImageSet held out of the training part, or None.
         steps_per_epoch: int.
         description: dict for `data.json`; two data sets that differ have different ones.
+        data_services: addresses that read and decode in place of this process.
     """
 
     config: UnsupervisedConfig
@@ -85,19 +34,24 @@ class Images:
     validation: datasets.ImageSet | None
     steps_per_epoch: int
     description: dict
+    data_services: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self):
+        """int, images in a global batch."""
+        return self.config.batch_size
 
     @property
     def epochs(self):
         """int, passes over the training images."""
         return self.config.epochs_of(self.steps_per_epoch)
 
-    def training_batches(self, start_step, rows=None, data_services=()):
+    def training_batches(self, start_step, rows=None):
         """Batches from a step to the end of training; order and flips depend on the step alone.
 
         Args:
             start_step: int, finished steps.
             rows: range, the rows of each global batch that are wanted here; None: all.
-            data_services: addresses that read and decode in place of this process.
         """
         arguments = {
             "batch_size": self.config.batch_size,
@@ -108,7 +62,7 @@ class Images:
             "rows": rows,
         }
         if self.is_streamed:
-            return self.training.batches(**arguments, services=data_services)
+            return self.training.batches(**arguments, services=self.data_services)
         return datasets.training_batches(self.training.images, **arguments)
 
     @property
@@ -136,7 +90,7 @@ class Images:
         )
 
     @property
-    def pictured(self):
+    def checked(self):
         """A few images, the same at each epoch; unseen in training where there are such."""
         return self.shown(_NUM_PICTURED)
 
@@ -169,7 +123,7 @@ def load_images(config, data_services=()):
         progress=True,
         most_bytes={None: _MOST_DECODED, True: 0, False: None}[config.streamed],
     )
-    held_out = validation_count(config.validation_examples, len(everything))
+    held_out = datasets.validation_count(config.validation_examples, len(everything))
     is_streamed = isinstance(everything, datasets.EncodedExamples)
     _check_streaming(config, everything if is_streamed else None, data_services)
     training, validation, skipped = everything, None, ()
@@ -196,8 +150,9 @@ def load_images(config, data_services=()):
             "training_images": len(training),
             "validation_images": 0 if validation is None else len(validation),
             "skipped": list(skipped),
-            "checksum": checksum(checked),
+            "checksum": datasets.checksum(checked),
         },
+        data_services=tuple(data_services),
     )
 
 
@@ -225,14 +180,3 @@ def _check_streaming(config, examples, data_services):
             "in this process alone. Leave it out, or prepare the data set as TFRecord files."
         )
     services.check(data_services)
-
-
-def validation_count(asked_for, total):
-    """How many of `total` images are held out: as many as asked for, or by default (None)."""
-    return min(_LARGEST_VALIDATION, total // 20) if asked_for is None else asked_for
-
-
-def checksum(images):
-    """A number that changes when the images do: the CRC-32 of up to 1000 of them, spread out."""
-    step = -(-len(images) // 1000)
-    return zlib.crc32(np.ascontiguousarray(images[::step]))

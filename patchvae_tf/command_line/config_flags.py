@@ -23,9 +23,9 @@ def _plain_type(annotation):
     return annotation
 
 
-def define(config_class):
-    """Defines one flag for each field of a dataclass whose fields are `config.setting`s."""
-    for field in dataclasses.fields(config_class):
+def define(*config_classes):
+    """Defines one flag for each field of dataclasses whose fields are `settings.setting`s."""
+    for field in _fields(config_classes):
         choices = field.metadata["choices"]
         if choices:
             flags.DEFINE_enum(field.name, field.default, choices, field.metadata["description"])
@@ -34,51 +34,44 @@ def define(config_class):
             definer(field.name, field.default, field.metadata["description"])
 
 
-def names(config_class):
-    """The names of the flags of a dataclass."""
-    return [field.name for field in dataclasses.fields(config_class)]
+def _fields(config_classes):
+    return [field for one in config_classes for field in dataclasses.fields(one)]
 
 
-def read(config_class, otherwise=None):
-    """Returns the dataclass with the values of the parsed flags.
-
-    Args:
-        config_class: dataclass given to `define`.
-        otherwise: dict name -> value in place of the default, for flags that were not given.
-    """
-    chosen = {name: flags.FLAGS[name].value for name in names(config_class)}
-    instead = {
-        name: value for name, value in (otherwise or {}).items() if not flags.FLAGS[name].present
-    }
-    return config_class(**{**chosen, **instead})
+def read(config_class):
+    """Returns the dataclass with the values of the parsed flags."""
+    names = [field.name for field in dataclasses.fields(config_class)]
+    return config_class(**{name: flags.FLAGS[name].value for name in names})
 
 
-def parser(usage, config_class, extra):
+def parser(usage, config_classes, takes_command=False):
     """Returns a flags parser for `app.run` whose `--help` shows every flag under its heading.
 
     Args:
         usage: str, what the command does and examples, printed first.
-        config_class: dataclass given to `define`.
-        extra: dict heading -> names of flags defined beside the dataclass.
+        config_classes: dataclasses given to `define`.
+        takes_command: bool, whether what follows `--` is another command; it is handed on.
     """
 
     def parse(argv):
-        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(argv[1:]):
-            print(_help(usage, config_class, extra), flush=True)
+        own, command = argv, []
+        if takes_command and "--" in argv:
+            own, command = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
+        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own[1:]):
+            print(_help(usage, config_classes), flush=True)
             sys.exit(0)
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(own)
         if rest[1:]:
             raise flags.Error(f"Unexpected argument {rest[1]!r}: every setting is a --flag=value.")
-        return rest
+        return [*rest, *command]
 
     return parse
 
 
-def _help(usage, config_class, extra):
+def _help(usage, config_classes):
     groups = {}
-    for field in dataclasses.fields(config_class):
+    for field in _fields(config_classes):
         groups.setdefault(field.metadata["group"], []).append(field.name)
-    groups.update(extra)
     lines = [usage.strip()]
     for heading, flag_names in groups.items():
         lines += ["", f"{heading}:"]

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from trainers import runs
+from patchvae_tf import runs
 
 MODEL_NAME = "patchvae"
 BATCH_SIZES = (1, 4, 16, 64)  # to which a batching server fills up, and which are warmed up

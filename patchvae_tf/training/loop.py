@@ -5,15 +5,16 @@ import dataclasses
 import math
 import sys
 import time
+import typing
 from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
+from patchvae_tf.cluster.workers import Cluster, check_same, summed
 from patchvae_tf.errors import RunError
-from trainers.cluster import Cluster, check_same, summed
-from trainers.execution import Execution
+from patchvae_tf.training.execution import Execution
 
 # How the bar names a term; the rest keep their own name.
 _SHORT = {
@@ -32,21 +33,36 @@ _SHARES = ("rate", "top1", "top5")  # ends of names whose values are shown in pe
 _SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """What the loop needs to know.
+class TrainingData(typing.Protocol):
+    """What the loop reads.
 
     Attributes:
-        model: a compiled `DistributedModel`, made under `strategy`.
-        strategy: a `tf.distribute.Strategy`.
-        training_batches: function (start_step, rows) -> tf.data.Dataset of these rows of each
-            global batch, to the end.
         validation_batches: tf.data.Dataset of batches of any size, or None.
         checked: a small batch as validation has them; the terms on it must be finite wherever a
             checkpoint is taken.
         steps_per_epoch: int.
         epochs: int.
         batch_size: int, images in a global batch.
+    """
+
+    validation_batches: tf.data.Dataset | None
+    checked: tuple | np.ndarray
+    steps_per_epoch: int
+    epochs: int
+    batch_size: int
+
+    def training_batches(self, start_step: int, rows: range | None) -> tf.data.Dataset:
+        """These rows of each global batch, from a step to the end of training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What the loop needs to know.
+
+    Attributes:
+        model: a compiled `DistributedModel`, made under `strategy`.
+        strategy: a `tf.distribute.Strategy`.
+        data: TrainingData.
         execution: Execution.
         on_epoch: function (epoch, step, record) called after each epoch's record is written, on
             the chief.
@@ -55,23 +71,18 @@ class Job:
 
     model: tf.keras.Model
     strategy: tf.distribute.Strategy
-    training_batches: Callable
-    validation_batches: tf.data.Dataset | None
-    checked: tuple | np.ndarray
-    steps_per_epoch: int
-    epochs: int
-    batch_size: int
+    data: TrainingData
     execution: Execution
     on_epoch: Callable
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
 
-def train(job, checkpoints, run_folder, writer, stop_request):
+def train(training, checkpoints, run_folder, writer, stop_request):
     """Trains from the newest checkpoint to the last epoch.
 
     Args:
-        job: Job.
-        checkpoints: Checkpoints of `job.model`.
+        training: Training.
+        checkpoints: Checkpoints of `training.model`.
         run_folder: RunFolder that takes `metrics.jsonl`.
         writer: a `tf.summary` writer for the curves.
         stop_request: StopRequest; once it is requested the state is saved and the loop left.
@@ -83,95 +94,97 @@ def train(job, checkpoints, run_folder, writer, stop_request):
         RunError: a loss term is not finite, or no checkpoint can be read.
     """
     with contextlib.closing(writer), writer.as_default(), stop_request.deferred():
-        return _train(job, checkpoints, run_folder, stop_request)
+        return _train(training, checkpoints, run_folder, stop_request)
 
 
-def _train(job, checkpoints, run_folder, stop_request):
+def _train(training, checkpoints, run_folder, stop_request):
     step = checkpoints.restore()
-    if job.cluster.workers > 1:
-        check_same("step of the newest checkpoint", step, job.cluster, job.strategy)
+    if training.cluster.workers > 1:
+        check_same("step of the newest checkpoint", step, training.cluster, training.strategy)
     run_folder.drop_metrics_after(step)
-    total_steps = job.epochs * job.steps_per_epoch
+    total_steps = training.data.epochs * training.data.steps_per_epoch
     if step == 0:
         checkpoints.save()  # Something to go back to, and a full disk shows at once.
-    elif job.cluster.is_chief:
+    elif training.cluster.is_chief:
         print(f"resuming after step {step} of {total_steps}", flush=True)
 
-    train_steps, evaluate_batch = _compiled_steps(job), _evaluation(job.model)
-    batches = iter(_distributed(job, step))
+    train_steps, evaluate_batch = _compiled_steps(training), _evaluation(training.model)
+    batches = iter(_distributed(training, step))
     epoch_clock, save_clock = _Clock(), _Clock()
-    wishes = _Wishes(job, stop_request, save_clock)
+    requests = _Requests(training, stop_request, save_clock)
     epoch_start = step  # where the epoch's clock began
     traced = False
     before = None  # the terms of the steps before, perhaps still being computed
-    with _progress_bar(job, step) as bar:
+    with _progress_bar(training, step) as bar:
         while step < total_steps:
-            bar.set_description(f"epoch {step // job.steps_per_epoch + 1}/{job.epochs}", False)
-            count = min(
-                job.execution.steps_per_execution,
-                job.steps_per_epoch - step % job.steps_per_epoch,
+            bar.set_description(
+                f"epoch {step // training.data.steps_per_epoch + 1}/{training.data.epochs}", False
             )
-            current = train_steps(batches, tf.constant(count), wishes.here())
+            count = min(
+                training.execution.steps_per_execution,
+                training.data.steps_per_epoch - step % training.data.steps_per_epoch,
+            )
+            current = train_steps(batches, tf.constant(count), requests.local())
             # Read one execution late, so that the device never waits for the host.
-            wishes.read(before)
+            requests.read(before)
             if before is not None:
-                terms = _checked(_named(before, job), step, checkpoints)
-                _show(terms, step, job.execution.steps_per_execution, bar)
+                terms = _checked(_named(before, training), step, checkpoints)
+                _show(terms, step, training.execution.steps_per_execution, bar)
             step, before = step + count, current
-            bar.update(count * job.batch_size)
+            bar.update(count * training.data.batch_size)
             if not traced:
                 traced, epoch_start = True, step
                 epoch_clock.restart()
 
-            epoch_ends = step % job.steps_per_epoch == 0
-            if not (epoch_ends or wishes.save or wishes.stop):
+            epoch_ends = step % training.data.steps_per_epoch == 0
+            if not (epoch_ends or requests.save or requests.stop):
                 continue
-            terms = _checked(_named(current, job), step, checkpoints)
-            wishes.read(current)
+            terms = _checked(_named(current, training), step, checkpoints)
+            requests.read(current)
             # The terms are those before the step's update: what is saved must be good after it.
-            _checked(_evaluated(evaluate_batch, [job.checked]), step, checkpoints)
+            _checked(_evaluated(evaluate_batch, [training.data.checked]), step, checkpoints)
             if epoch_ends:
-                rate = (step - epoch_start) * job.batch_size / epoch_clock.seconds
-                validation = _validation(job, evaluate_batch)
+                rate = (step - epoch_start) * training.data.batch_size / epoch_clock.seconds
+                validation = _validation(training, evaluate_batch)
                 _checked(validation, step, checkpoints)
-                _finish_epoch(job, step, rate, terms, validation, run_folder)
+                _finish_epoch(training, step, rate, terms, validation, run_folder)
                 epoch_start = step
             checkpoints.save()
             before = None
             save_clock.restart()
-            if wishes.stop and step < total_steps:
+            if requests.stop and step < total_steps:
                 return False
-            wishes.fulfilled()
+            requests.clear()
             if epoch_ends:
                 epoch_clock.restart()
     return True
 
 
-class _Wishes:
-    """Whether to stop, or to save: what one worker wants, all do, after the same step.
+class _Requests:
+    """Whether to stop, or to save: what one worker asks for, all do, after the same step.
 
-    On one machine a wish holds at once. Several workers tell each other with the terms of a step.
+    On one machine a request holds at once. Several workers exchange theirs with a step's terms.
 
     Attributes:
         stop, save: bool.
     """
 
-    def __init__(self, job, stop_request, save_clock):
-        self._job, self._stop_request, self._save_clock = job, stop_request, save_clock
+    def __init__(self, training, stop_request, save_clock):
+        self._training, self._stop_request, self._save_clock = training, stop_request, save_clock
         self._agreed = np.zeros(2, bool)
 
-    def here(self):
-        """What this worker wants, float32 [2]; only the chief looks at the clock."""
-        save_seconds = 60 * self._job.execution.checkpoint_minutes
-        is_due = self._job.cluster.is_chief and self._save_clock.seconds >= save_seconds
+    def local(self):
+        """What this worker asks for, float32 [2]; only the chief looks at the clock."""
+        save_seconds = 60 * self._training.execution.checkpoint_minutes
+        is_due = self._training.cluster.is_chief and self._save_clock.seconds >= save_seconds
         return tf.constant([self._stop_request.requested is not None, is_due], tf.float32)
 
     def read(self, values):
-        """Takes what all workers wanted from the result of some steps (None: nothing yet)."""
+        """Takes what all workers asked for from the result of some steps (None: nothing yet)."""
         if values is not None:
             self._agreed |= values.numpy()[-2:] > 0
 
-    def fulfilled(self):
+    def clear(self):
         """Forgets what was agreed on."""
         self._agreed = np.zeros(2, bool)
 
@@ -184,7 +197,7 @@ class _Wishes:
         return self._now()[1]
 
     def _now(self):
-        return self._agreed if self._job.cluster.workers > 1 else self.here().numpy() > 0
+        return self._agreed if self._training.cluster.workers > 1 else self.local().numpy() > 0
 
 
 def _terms_line(terms):
@@ -213,42 +226,42 @@ def evaluate(model, batches):
     return _evaluated(_evaluation(model), batches)
 
 
-def _compiled_steps(job):
+def _compiled_steps(training):
     """Some training steps on an iterator of distributed batches, as one graph.
 
     Returns:
-        Function (iterator, count int32, wishes float32 [2]) -> float32 [terms + 2]: the terms in
-        the order of `job.model.trackers`, then the mean of all workers' wishes.
+        Function (iterator, count int32, requests float32 [2]) -> float32 [terms + 2]: the terms in
+        the order of `training.model.trackers`, then the mean of all workers' requests.
     """
-    replica_step = job.model.train_step
-    if job.execution.xla:
+    replica_step = training.model.train_step
+    if training.execution.xla:
         replica_step = tf.function(replica_step, autograph=False, jit_compile=True)
 
-    def on_replica(batch, wishes):
+    def on_replica(batch, requests):
         terms = replica_step(batch)
-        return tf.concat([tf.stack([terms[name] for name in job.model.trackers]), wishes], 0)
+        return tf.concat([tf.stack([terms[name] for name in training.model.trackers]), requests], 0)
 
-    def one_step(batches, wishes):
-        values = job.strategy.run(on_replica, args=(batches.get_next(), wishes))
-        return job.strategy.reduce("MEAN", values, axis=None)
+    def one_step(batches, requests):
+        values = training.strategy.run(on_replica, args=(batches.get_next(), requests))
+        return training.strategy.reduce("MEAN", values, axis=None)
 
     # Without AutoGraph: no Python in them depends on a tensor, and they are traced sooner.
     @tf.function(autograph=False)
-    def train_steps(batches, count, wishes):
-        if job.execution.steps_per_execution == 1:
-            return one_step(batches, wishes)
+    def train_steps(batches, count, requests):
+        if training.execution.steps_per_execution == 1:
+            return one_step(batches, requests)
         return tf.while_loop(
             lambda done, values: done < count,
-            lambda done, values: (done + 1, one_step(batches, wishes)),
-            [tf.constant(0), tf.zeros([len(job.model.trackers) + 2])],
+            lambda done, values: (done + 1, one_step(batches, requests)),
+            [tf.constant(0), tf.zeros([len(training.model.trackers) + 2])],
         )[1]
 
     return train_steps
 
 
-def _named(values, job):
+def _named(values, training):
     """The terms of `_compiled_steps`'s result by name."""
-    return dict(zip(job.model.trackers, values.numpy()[:-2].tolist(), strict=True))
+    return dict(zip(training.model.trackers, values.numpy()[:-2].tolist(), strict=True))
 
 
 def _evaluation(model):
@@ -269,25 +282,25 @@ def _as_model_input(tensor):
     return tf.image.convert_image_dtype(tensor, tf.float32) if tensor.dtype == tf.uint8 else tensor
 
 
-def _distributed(job, start_step):
+def _distributed(training, start_step):
     """Shares each global batch out to the replicas, in order; a worker reads its own rows only."""
-    rows = job.cluster.rows(job.batch_size)
-    local_replicas = job.strategy.num_replicas_in_sync // job.cluster.workers
+    rows = training.cluster.rows(training.data.batch_size)
+    local_replicas = training.strategy.num_replicas_in_sync // training.cluster.workers
 
     def batches(context):
         del context
-        dataset = job.training_batches(start_step, rows)
+        dataset = training.data.training_batches(start_step, rows)
         return dataset if local_replicas == 1 else dataset.rebatch(len(rows) // local_replicas)
 
-    return job.strategy.distribute_datasets_from_function(batches)
+    return training.strategy.distribute_datasets_from_function(batches)
 
 
-def _progress_bar(job, step):
+def _progress_bar(training, step):
     terminal = sys.stderr.isatty()
     return tqdm.tqdm(
-        disable=not job.cluster.is_chief,
-        initial=step * job.batch_size,
-        total=job.epochs * job.steps_per_epoch * job.batch_size,
+        disable=not training.cluster.is_chief,
+        initial=step * training.data.batch_size,
+        total=training.data.epochs * training.data.steps_per_epoch * training.data.batch_size,
         unit=" images",
         bar_format="{desc} {percentage:3.0f}%|{bar:12}| {rate_noinv_fmt}, "
         "{remaining} left{postfix}",
@@ -319,12 +332,12 @@ def _show(terms, step, steps, bar):
         _write_scalars("train", terms, step)
 
 
-def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
+def _finish_epoch(training, step, images_per_second, terms, validation, run_folder):
     """Starts the running means anew; on the chief writes the epoch's record."""
-    job.model.reset_metrics()
-    if not job.cluster.is_chief:
+    training.model.reset_metrics()
+    if not training.cluster.is_chief:
         return
-    epoch = step // job.steps_per_epoch
+    epoch = step // training.data.steps_per_epoch
     record = {
         "epoch": epoch,
         "step": step,
@@ -334,25 +347,26 @@ def _finish_epoch(job, step, images_per_second, terms, validation, run_folder):
     }
     _write_scalars("train", terms, step)
     _write_scalars("validation", validation, step)
-    line = f"epoch {epoch}/{job.epochs}: {images_per_second:.0f} images/s, {_terms_line(terms)}"
+    line = f"epoch {epoch}/{training.data.epochs}: {images_per_second:.0f} images/s, "
+    line += _terms_line(terms)
     if validation:
         line += f"; validation: {_terms_line(validation)}"
     tqdm.tqdm.write(line)
     run_folder.append_metrics(record)
-    job.on_epoch(epoch, step, record)
+    training.on_epoch(epoch, step, record)
 
 
-def _validation(job, evaluate_batch):
+def _validation(training, evaluate_batch):
     """Mean of each loss term over the validation images; each worker takes its share of them."""
-    if job.validation_batches is None:
+    if training.data.validation_batches is None:
         return {}
-    if job.cluster.workers == 1:
-        return _evaluated(evaluate_batch, job.validation_batches)
-    share = job.validation_batches.shard(job.cluster.workers, job.cluster.index)
+    if training.cluster.workers == 1:
+        return _evaluated(evaluate_batch, training.data.validation_batches)
+    share = training.data.validation_batches.shard(training.cluster.workers, training.cluster.index)
     total, sums = _sums(evaluate_batch, share)
-    names = list(job.model.trackers)
+    names = list(training.model.trackers)
     local = np.array([total, *(sums.get(name, 0.0) for name in names)])
-    total, *values = summed(local, job.cluster, job.strategy)
+    total, *values = summed(local, training.cluster, training.strategy)
     return {name: value / total for name, value in zip(names, values, strict=True)}
 
 

@@ -6,12 +6,11 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import pathlib
 
-from export import exported
-from patchvae_tf import backbones, resnet18_weights
+from patchvae_tf import backbones, resnet18_weights, runs
 from patchvae_tf.config import UnsupervisedConfig, check_image_size
 from patchvae_tf.errors import InputError
+from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.settings import check_ranges, precision_setting, setting, with_dataset_defaults
-from trainers import runs
 
 SOURCES = ("run_dir", "saved_model", "weights", "untrained")
 

@@ -12,13 +12,13 @@ import keras
 import tensorflow as tf
 
 import patchvae_tf
-from export import exported
 from patchvae_tf import resnet18_weights
 from patchvae_tf.models import FeatureClassifier, TransferClassifier
+from patchvae_tf.saved_models import loaded as exported
 
 
 @dataclasses.dataclass(frozen=True)
-class Setup:
+class TransferModel:
     """The classifier before training.
 
     Attributes:
@@ -36,7 +36,7 @@ class Setup:
     feature_map: Callable | None
     checksum: int | str
 
-    def trained(self, data):
+    def compiled(self, data):
         """Returns the compiled model to train on `data`, TransferData; call under the strategy."""
         model = self.classifier
         if self.feature_map is not None:
@@ -94,7 +94,7 @@ def prepare(config, data, dtype_policy, strategy):
     if config.source == "saved_model":
         version = exported.version(config.saved_model)
         function, _ = exported.function(version, ["feature_map"], config.image_size)
-        return Setup(
+        return TransferModel(
             config,
             dtype_policy,
             classifier=None,
@@ -124,7 +124,7 @@ def prepare(config, data, dtype_policy, strategy):
     for weight in classifier.backbone.get_weights():
         checksum = zlib.crc32(weight, checksum)
     feature_map = _feature_map(classifier) if config.freeze == classifier.stages[-1].name else None
-    return Setup(config, dtype_policy, classifier, feature_map, checksum)
+    return TransferModel(config, dtype_policy, classifier, feature_map, checksum)
 
 
 def _feature_map(classifier):

@@ -1,0 +1,1 @@
+"""Several machines: the workers of a run, and the services that read its images."""

@@ -1,0 +1,1 @@
+"""What frozen features and occurrence maps are worth."""

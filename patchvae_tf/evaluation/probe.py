@@ -1,0 +1,149 @@
+"""A fast verdict on a run's features: linear and nearest-neighbour accuracy at each stage of φ."""
+
+import dataclasses
+import pathlib
+
+from patchvae_tf import runs, startup
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings import check_ranges, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig:
+    """Settings of `python -m trainers.probe`."""
+
+    run_dir: str | None = setting(None, "Probe", "folder of a finished run; needed")
+    dataset: str | None = setting(
+        None, "Probe", "a data set with labels, as of the trainer (default: the run's)"
+    )
+    data_dir: str | None = setting(
+        None, "Probe", "folder of prepared TFDS data sets (default: the run's)"
+    )
+    split: str | None = setting(
+        None,
+        "Probe",
+        "the part to score on; the classifiers learn from train (default: test, or what takes its "
+        "place)",
+    )
+    training_images: int = setting(
+        10_000, "Probe", "the most images of train to learn from", minimum=1
+    )
+
+    def __post_init__(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        check_ranges(self)
+        if not self.run_dir:
+            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+        if self.split == "train":
+            raise InputError("--split=train would score what was learned by heart. Give another.")
+
+
+def probe_run(config: ProbeConfig) -> None:
+    """Measures a finished run; writes `probe.json` into its folder, and prints the table.
+
+    Args:
+        config: ProbeConfig.
+
+    Raises:
+        InputError: no such run, or a data set without labels.
+    """
+    run_dir = pathlib.Path(config.run_dir).expanduser()
+    settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
+    dataset = config.dataset or settings.get("dataset")
+    if dataset is None:
+        raise InputError(f"{run_dir} does not say its data set: give --dataset.")
+
+    startup.import_tensorflow()
+    import patchvae_tf
+    from patchvae_tf import datasets
+    from patchvae_tf.evaluation import evaluation
+
+    model = patchvae_tf.load_model(run_dir)
+    scored_on = config.split or datasets.test_split(dataset)
+    training, test = (
+        datasets.load(
+            dataset,
+            split,
+            image_size=model.image_size,
+            data_dir=config.data_dir or settings.get("data_dir"),
+            seed=settings.get("seed", 0),
+            progress=True,
+        )
+        for split in ("train", scored_on)
+    )
+    if not evaluation.can_classify(training, test):
+        raise InputError(
+            f"{dataset} has no labels, or of one class only: a probe needs classes. Give a folder "
+            "with a sub-folder for each class, say."
+        )
+    rows = measure(model, training, test, config.training_images, settings.get("seed", 0))
+    images = min(len(training), config.training_images)
+    result = {
+        "dataset": dataset,
+        "split": scored_on,
+        "training_images": images,
+        "test_images": len(test),
+        "rows": rows,
+    }
+    runs.write_json(run_dir / "probe.json", result)
+    print(f"top-1 on {len(test):,} images ({scored_on}), learned from {images:,}\n\n{table(rows)}")
+
+
+def measure(model, training, test, training_images, seed):
+    """Accuracies of classifiers on the frozen features.
+
+    Args:
+        model: `UnsupervisedModel`.
+        training, test: labelled `ImageSet`s.
+        training_images: int, the most to learn from.
+        seed: int, of the images learned from and the untrained backbone.
+
+    Returns:
+        list of dicts: `stage`, `pooled`, `dimensions`, and in [0, 1] `linear`,
+        `nearest_neighbours`, `untrained_linear`, `untrained_nearest_neighbours`.
+    """
+    import keras
+    import tqdm
+
+    from patchvae_tf.evaluation import evaluation
+
+    keras.utils.set_random_seed(seed)
+    trained_and_not = {"": model.backbone, "untrained_": evaluation.untrained_backbone(model)}
+    classifiers = {
+        "linear": evaluation.classifier,
+        "nearest_neighbours": evaluation.nearest_neighbours,
+    }
+    part = training.sample(training_images, seed)
+    rows = []
+    total = len(model.stages) * 2 * len(trained_and_not)
+    with tqdm.tqdm(total=total, desc="Probing", unit=" features") as bar:
+        for stage in model.stages:
+            for pooled in (True, False):
+                row = {"stage": stage.name, "pooled": pooled}
+                for prefix, backbone in trained_and_not.items():
+                    learned_from, scored_on = (
+                        evaluation.stage_features(backbone, images, stage, pooled)
+                        for images in (part.images, test.images)
+                    )
+                    row["dimensions"] = learned_from.shape[1]
+                    for name, fit in classifiers.items():
+                        fitted = fit(learned_from, part.labels)
+                        row[prefix + name] = float(fitted.score(scored_on, test.labels))
+                    bar.update()
+                rows.append(row)
+    return rows
+
+
+def table(rows):
+    """The result as a Markdown table."""
+    lines = [
+        "| stage | features | linear (untrained φ) | nearest neighbours (untrained φ) |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['stage']} | {row['dimensions']:,}, {'pooled' if row['pooled'] else 'flattened'} "
+        f"| {row['linear']:.1%} ({row['untrained_linear']:.1%}) "
+        f"| {row['nearest_neighbours']:.1%} ({row['untrained_nearest_neighbours']:.1%}) |"
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,268 @@
+"""Features of a whole data set by an exported model, as a file for other tools."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import logging
+import pathlib
+import shutil
+import time
+import zlib
+
+import numpy as np
+import tqdm
+
+from patchvae_tf import runs, startup
+from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.features import files as feature_files
+from patchvae_tf.saved_models import loaded as exported
+from patchvae_tf.settings import check_ranges, setting
+
+_PART_EXAMPLES = 4096  # what a kill may cost
+_BATCH_PIXELS = 2**20  # enough to keep the processor busy
+
+_log = logging.getLogger("patchvae_tf")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesConfig:
+    """Settings of `python -m export.features`."""
+
+    saved_model: str | None = setting(
+        None,
+        "Model",
+        "folder of an exported version, or of its run: then the newest version; needed",
+    )
+    outputs: str = setting(
+        "features",
+        "Model",
+        "what to keep, with commas: features, feature_map, occurrence, appearance, conv1, conv1_3, "
+        "conv1_5",
+    )
+    image_size: int | None = setting(
+        None,
+        "Model",
+        "side in pixels to which images are brought, a multiple of 8 (default: the trained one)",
+        minimum=8,
+    )
+    dataset: str | None = setting(
+        None,
+        "Data",
+        "a folder of images, a TFDS name, an .npz file with x_train, or 'parts'; needed",
+    )
+    split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
+    data_dir: str | None = setting(
+        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
+    )
+    output: str | None = setting(
+        None,
+        "Output",
+        "file to write; its suffix chooses the format: .npz, .parquet, .tfrecord (sharded); needed",
+    )
+    batch_size: int | None = setting(
+        None,
+        "Output",
+        "images computed at once (default: 256, fewer if larger than 64 x 64 pixels)",
+        minimum=1,
+    )
+
+    def __post_init__(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        check_ranges(self)
+        for name in ("saved_model", "dataset", "output"):
+            if not getattr(self, name):
+                raise InputError(f"--{name} is missing. --help shows how it is used.")
+        if pathlib.Path(self.output).suffix not in feature_files.WRITERS:
+            raise InputError(
+                f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
+            )
+        if not self.output_names:
+            raise InputError("--outputs names nothing. Use e.g. features.")
+
+    @property
+    def output_names(self):
+        """The outputs to keep, each once, in the order given."""
+        names = [name.strip() for name in self.outputs.split(",")]
+        return tuple(dict.fromkeys(name for name in names if name))
+
+
+def extract(config):
+    """Computes the features, or goes on computing them.
+
+    Beside the output a record is written (`OUTPUT.json`); until then rows lie in `.OUTPUT.partial`.
+
+    Args:
+        config: FeaturesConfig.
+
+    Raises:
+        InputError: bad settings, model or data, or an output that is there already.
+        RunError: no image can be read, or the output cannot be written.
+    """
+    version = exported.version(config.saved_model)
+    facts = exported.facts(version)
+    image_size = config.image_size or facts.get("image_size")
+    if image_size is None:
+        raise InputError(f"{version} does not say its image size: give --image_size.")
+    if "stride" in facts and image_size % facts["stride"]:
+        raise InputError(
+            f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
+        )
+    exported.check_facts(facts, config.output_names, version)
+    batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
+    job = {
+        "model": exported.digest(version),
+        "outputs": list(config.output_names),
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "dataset": config.dataset,
+        "split": config.split,
+    }
+    output = pathlib.Path(config.output).expanduser()
+    record_path = output.with_name(f"{output.name}.json")
+    work_path = output.with_name(f".{output.name}.partial")
+    if _is_finished(job, output, record_path):
+        shutil.rmtree(work_path, ignore_errors=True)  # a kill may have left some of it
+        print(f"{output} is finished: {record_path} says what it holds")
+        return
+    if not (work_path / "job.json").exists():
+        _check_absent(output)
+    work = runs.RunFolder(work_path, flag="--output")
+    work.check("job.json", job, "other settings")
+
+    # TensorFlow takes seconds to import: not before the settings are known to be right.
+    startup.import_tensorflow()
+    from patchvae_tf import datasets
+
+    print(f"{', '.join(config.output_names)} of {config.dataset} by {version}", flush=True)
+    try:
+        stream = datasets.stream(
+            config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
+        )
+        function, shapes = exported.function(version, config.output_names, image_size)
+    except InputError:
+        if not (work_path / "job.json").exists():
+            shutil.rmtree(work_path)  # nothing has been computed yet
+        raise
+    facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
+    work.check("data.json", facts_of_data, "other images")
+    runs.write_json(work_path / "job.json", job)
+    runs.write_json(work_path / "data.json", facts_of_data)
+    parts = feature_files.Parts(work_path, shapes, stream.labelled, stream.class_names)
+    images_per_second = _compute(function, stream, parts, batch_size)
+
+    skipped = _skipped(stream, parts)
+    with _write_errors_named(output):
+        written = feature_files.WRITERS[output.suffix](parts, output)
+    record = {
+        **job,
+        "version": str(version),
+        "rows": parts.count,
+        "files": [path.name for path in written],
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+        "labelled": stream.labelled,
+        "class_names": stream.class_names and list(stream.class_names),
+        "skipped": skipped,
+        "images_per_second": images_per_second,
+    }
+    runs.write_json(record_path, record)
+    shutil.rmtree(work_path)
+    print(f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}")
+
+
+def _is_finished(job, output, record_path):
+    """Whether this very job made the output, and all of it is there."""
+    try:
+        record = json.loads(record_path.read_text())
+        return all(record.get(name) == value for name, value in job.items()) and all(
+            (output.parent / name).exists() for name in record["files"]
+        )
+    except (OSError, json.JSONDecodeError):
+        return False
+
+
+def _check_absent(output):
+    """Raises InputError if the output is there: no job that can go on has made it."""
+    files = [output, output.with_name(f"{output.name}.json")]
+    if any(path.exists() for path in files) or any(output.parent.glob(f"{output.name}-*-of-*")):
+        raise InputError(
+            f"{output} is there already, with other settings. Remove it and its .json, or choose "
+            "another --output."
+        )
+
+
+def _compute(function, stream, parts, batch_size):
+    """Computes the parts that are missing; returns images/s after the first batch, or None."""
+    begin = parts.examples_done
+    if begin == len(stream):
+        return None
+    # Of whole batches, so that a resumed job computes the batches of an undisturbed one.
+    part_examples = max(1, _PART_EXAMPLES // batch_size) * batch_size
+    rate = None
+    with tqdm.tqdm(total=len(stream), initial=begin, desc="Features", unit=" images") as bar:
+
+        def computed():
+            nonlocal rate
+            first = None
+            for indices, images, labels in stream.batches(batch_size, begin):
+                outputs = {name: tensor.numpy() for name, tensor in function(images).items()}
+                keys = np.array([stream.key(index) for index in indices])
+                yield {"index": indices, "key": keys, "label": labels, **outputs}
+                bar.update(indices[-1] + 1 - bar.n)
+                if first is None:
+                    first, clock = bar.n, time.perf_counter()
+                else:
+                    rate = round((bar.n - first) / (time.perf_counter() - clock), 1)
+
+        def part_number(columns):
+            return columns["index"][0] // part_examples
+
+        for number, batches in itertools.groupby(computed(), part_number):
+            batches = list(batches)
+            columns = {
+                name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]
+            }
+            start = number * part_examples
+            with _write_errors_named(parts.folder):
+                parts.write(start, min(start + part_examples, len(stream)), columns)
+    return rate
+
+
+def _skipped(stream, parts):
+    """Keys of the examples that could not be read.
+
+    Raises:
+        RunError: there is no other.
+    """
+    unreadable = np.ones(len(stream), bool)
+    for indices in parts.column("index"):
+        unreadable[indices] = False
+    skipped = [stream.key(index) for index in np.flatnonzero(unreadable)]
+    if len(skipped) == len(stream):
+        raise RunError(f"none of the {len(stream)} images can be read: give images that can be.")
+    if skipped:
+        from patchvae_tf.datasets.decoding import unreadable_message
+
+        _log.warning("%s: left out.", unreadable_message(skipped, len(stream)))
+    return skipped
+
+
+def _keys_checksum(stream):
+    checksum = 0
+    for index in range(len(stream)):
+        checksum = zlib.crc32(stream.key(index).encode(), checksum)
+    return checksum
+
+
+@contextlib.contextmanager
+def _write_errors_named(path):
+    """Turns what fails while writing into a RunError."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        raise RunError(
+            f"{path} cannot be written ({str(error).splitlines()[0][:200]}). What was computed "
+            "before stays: mend it (make room, say), then give the same command to go on."
+        ) from error

@@ -1,0 +1,56 @@
+"""Ctrl-C and SIGTERM: a stop that loses nothing."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+GO_ON = "the same command goes on"
+
+
+class Stop(BaseException):
+    """Ctrl-C or SIGTERM. Like KeyboardInterrupt no Exception, so that nobody takes it for one."""
+
+    def __init__(self, number, progress):
+        by = f"by {number.name}" if number else "with another worker"
+        super().__init__(f"stopped {by} {progress}: {GO_ON} from here.")
+        self.code = 128 + (number or signal.SIGTERM)
+
+
+class StopRequest:
+    """Ctrl-C and SIGTERM. Inside `deferred()` they are noted in `requested`; outside they stop.
+
+    A second signal stops at once, even inside: what was saved before stays good.
+    """
+
+    def __init__(self):
+        self.requested = None
+        self._requested_at = 0.0
+        self._deferring = False
+        self.install()
+
+    def install(self):
+        """Takes the signals; again after TensorFlow has joined a cluster, which takes SIGTERM."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number, frame):
+        del frame
+        number = signal.Signals(number)
+        if self._deferring and self.requested is None:
+            self.requested, self._requested_at = number, time.monotonic()
+            # Not by `print`: the signal may have come in the middle of one.
+            os.write(sys.stderr.fileno(), b"\nsaving, then stopping ...\n")
+        # Some programs signal a process and its group too: the same request, not a second one.
+        elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
+            raise Stop(number, "before it was done")
+
+    @contextlib.contextmanager
+    def deferred(self):
+        """A block that looks at `requested` itself, between two steps."""
+        self._deferring = True
+        try:
+            yield self
+        finally:
+            self._deferring = False

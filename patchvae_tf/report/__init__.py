@@ -1,0 +1,1 @@
+"""What a run has learned, as a page of pictures."""

@@ -1,0 +1,167 @@
+"""A training session: what every trainer does from its settings to its result.
+
+    folder -> check -> devices -> data -> record -> loop -> finish
+
+A trainer (`Trainer`) says what is particular to it; the order, the record, the workers and the stop
+are here.
+"""
+
+import abc
+import contextlib
+
+from patchvae_tf import interruption, runs, startup
+from patchvae_tf.cluster import workers
+from patchvae_tf.training.execution import Execution
+
+
+class Trainer(abc.ABC):
+    """What a session trains.
+
+    Args:
+        config: frozen dataclass with `to_json`, `precision` and `batch_size` (None: the data says
+            it).
+        execution: Execution.
+
+    Attributes:
+        folder_setting: str, the setting that chooses the folder.
+        other_data: str, what it means when `data.json` has other values.
+    """
+
+    folder_setting = "run_dir"
+    other_data = "other images or another precision"
+
+    def __init__(self, config, execution: Execution):
+        self.config = config
+        self.execution = execution
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What is trained on what: the first line that the user sees."""
+
+    @abc.abstractmethod
+    def prepare(self, strategy, dtype_policy: str) -> dict:
+        """Reads the data, and what else may be wrong; returns what `data.json` has of it."""
+
+    @abc.abstractmethod
+    def build(self, strategy):
+        """Returns (model, data): compiled under the strategy, and a `loop.TrainingData`."""
+
+    @abc.abstractmethod
+    def opening(self, model, data) -> str:
+        """How much of what is trained: the second line, before the device is named."""
+
+    @abc.abstractmethod
+    def finish(self, model, run_folder: runs.RunFolder, result: dict) -> dict:
+        """Writes what is left of training; returns the content of `result.json`.
+
+        Args:
+            model: as `build` returned it, trained.
+            run_folder: RunFolder.
+            result: dict, what every session records.
+        """
+
+    @abc.abstractmethod
+    def summary(self, result: dict) -> str:
+        """One line of `result.json`."""
+
+    def on_epoch(self, run_folder: runs.RunFolder, model, data):
+        """Returns a function (epoch, step, record), called after each epoch on the chief."""
+        del run_folder, model, data
+        return lambda epoch, step, record: None
+
+    def guarded(self):
+        """A context around the loop, which names what may go wrong with the data in it."""
+        return contextlib.nullcontext()
+
+    def after(self, run_folder: runs.RunFolder, model=None) -> None:
+        """What may follow a finished training without being part of its result."""
+        del run_folder, model
+
+
+def run(trainer: Trainer, folder, stop_request) -> None:
+    """Trains, or goes on training, in `folder`.
+
+    Args:
+        trainer: Trainer.
+        folder: path of the run.
+        stop_request: interruption.StopRequest.
+
+    Raises:
+        InputError: bad settings, data or folder.
+        RunError: training cannot go on.
+        interruption.Stop: stopped on request, all saved.
+    """
+    cluster = workers.from_environment()
+    run_folder = runs.RunFolder(folder, flag=f"--{trainer.folder_setting}", writes=cluster.is_chief)
+    settings = trainer.config.to_json()
+    run_folder.check("config.json", settings, "other settings")
+    if run_folder.result is not None:
+        print(f"{run_folder.path} is finished: {trainer.summary(run_folder.result)}")
+        trainer.after(run_folder)
+        return
+    say = print if cluster.is_chief else _silent
+    say(f"{trainer.title}, in {run_folder.path}", flush=True)
+
+    # TensorFlow takes seconds to import: not before the settings are known to be right.
+    startup.import_tensorflow()
+    from patchvae_tf.training import checkpoints, devices, loop, summaries
+
+    execution = trainer.execution
+    strategy = devices.strategy(execution.devices, cluster)
+    stop_request.install()
+    replicas = strategy.num_replicas_in_sync
+    devices.check_xla(execution.xla, replicas)
+    if trainer.config.batch_size is not None:
+        devices.check_batch(trainer.config.batch_size, replicas)
+    dtype_policy = devices.dtype_policy(trainer.config.precision)
+    facts = {**trainer.prepare(strategy, dtype_policy), "dtype_policy": dtype_policy}
+    run_folder.check("data.json", facts, trainer.other_data)
+    # Only now, so that a folder never belongs to settings that could not run.
+    run_folder.write("config.json", settings)
+    run_folder.write("data.json", facts)
+    with workers.lost_workers_named(cluster):
+        model, data = trainer.build(strategy)
+        devices.check_batch(data.batch_size, replicas)
+        say(
+            f"{trainer.opening(model, data)}; {dtype_policy} on {devices.description()}"
+            + (f", {replicas} devices" if replicas > 1 else "")
+            + (f" of {cluster.workers} workers" if cluster.workers > 1 else ""),
+            flush=True,
+        )
+        training = loop.Training(
+            model=model,
+            strategy=strategy,
+            data=data,
+            execution=execution,
+            on_epoch=trainer.on_epoch(run_folder, model, data),
+            cluster=cluster,
+        )
+        with strategy.scope():
+            saved = checkpoints.Checkpoints(
+                run_folder.path / "checkpoints",
+                model,
+                writes=cluster.is_chief,
+                on_error=execution.on_save_error,
+            )
+            writer = summaries.writer(run_folder.path, writes=cluster.is_chief)
+            with trainer.guarded():
+                complete = loop.train(training, saved, run_folder, writer, stop_request)
+        if not complete:
+            raise interruption.Stop(stop_request.requested, f"after step {saved.step}, all saved")
+        if cluster.is_chief:
+            result = {
+                **run_folder.last_metrics,
+                "dtype_policy": dtype_policy,
+                "device": devices.description(),
+                "versions": devices.versions(),
+            }
+            result = trainer.finish(model, run_folder, result)
+            run_folder.write("result.json", result)
+            trainer.after(run_folder, model)
+            print(f"done: {trainer.summary(result)}\nmodel and record: {run_folder.path}")
+        workers.wait_for_all(cluster, strategy)
+
+
+def _silent(*args, **kwargs):
+    """Takes the place of `print` on all workers but the chief."""

@@ -1,0 +1,1 @@
+"""Classifiers on a backbone, the paper's Table 5."""

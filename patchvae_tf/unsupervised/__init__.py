@@ -1,0 +1,1 @@
+"""Training without labels: from settings to a finished run."""

@@ -1,0 +1,147 @@
+"""Learns image features without labels: PatchVAE, β-VAE or BiGAN, in a folder of its own."""
+
+import contextlib
+import dataclasses
+
+from patchvae_tf import runs
+from patchvae_tf.cluster import data_services
+from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings import setting
+from patchvae_tf.training import session
+from patchvae_tf.training.execution import Execution
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Where a run is kept, and what it leaves there at its end; not part of what is learned."""
+
+    run_dir: str | None = setting(
+        None, "Run", "folder of the run (default: runs/, a name made from the settings)"
+    )
+    export: bool = setting(True, "Run", "write a SavedModel to RUN_DIR/export at the end")
+    report: bool = setting(True, "Run", "write RUN_DIR/report.html and its pictures at the end")
+
+
+def train(config: UnsupervisedConfig, options: Options, execution: Execution, stop_request) -> None:
+    """Trains, or goes on training.
+
+    Args:
+        config: UnsupervisedConfig.
+        options: Options.
+        execution: Execution.
+        stop_request: interruption.StopRequest.
+
+    Raises:
+        InputError: bad settings, data or folder.
+        RunError: training cannot go on.
+        interruption.Stop: stopped on request, all saved.
+    """
+    config = config.resolved()
+    folder = options.run_dir or runs.default_dir(config, config.image_size, config.model)
+    session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
+
+
+class UnsupervisedTrainer(session.Trainer):
+    """A model that learns from images alone.
+
+    Args:
+        config: UnsupervisedConfig, resolved.
+        options: Options.
+        execution: Execution.
+    """
+
+    def __init__(self, config: UnsupervisedConfig, options: Options, execution: Execution):
+        super().__init__(config, execution)
+        self._options = options
+        self._images = None
+        self._dtype_policy = None
+
+    @property
+    def title(self):
+        return f"{self.config.model} on {self.config.dataset}"
+
+    def prepare(self, strategy, dtype_policy):
+        from patchvae_tf.unsupervised import images
+
+        del strategy
+        self._dtype_policy = dtype_policy
+        self._images = images.load_images(self.config, self.execution.data_services)
+        return self._images.description
+
+    def build(self, strategy):
+        from patchvae_tf.unsupervised import building
+
+        images = self._images
+        model = building.build_model(
+            self.config, self._dtype_policy, strategy, images.steps_per_epoch
+        )
+        return model, images
+
+    def opening(self, model, data):
+        held_out = data.description["validation_images"]
+        more = ""
+        if data.epochs > self.config.epochs:
+            more = f"; {data.epochs:,} epochs, since there are few images (--epochs says how many)"
+        return (
+            f"{len(data.training):,} training and {held_out:,} validation images; "
+            f"{_parameters(model):,} parameters"
+            + (more if data.epochs > self.config.epochs else "")
+        )
+
+    def on_epoch(self, run_folder, model, data):
+        from patchvae_tf.training import summaries
+
+        return summaries.Pictures(model, data.checked, run_folder.path, data.epochs).write
+
+    @contextlib.contextmanager
+    def guarded(self):
+        with data_services.watched(self.execution.data_services), self._images.errors_named():
+            yield
+
+    def finish(self, model, run_folder, result):
+        """Writes the model, what its features are worth, and its export."""
+        from patchvae_tf.evaluation import evaluation
+        from patchvae_tf.saved_models import writing
+
+        config, images = self.config, self._images
+        with runs.replaced_when_whole(run_folder.path / "model.keras") as temporary:
+            model.save(temporary)
+        result = {**result, "parameters": _parameters(model)}
+        if images.is_streamed:
+            result["unreadable"] = images.training.unreadable.keys
+        probe = evaluation.linear_probe(model, images.training, images.validation, config.seed)
+        if probe:
+            result["linear_probe"] = probe
+            print(
+                f"linear probe, {probe['test_images']:,} held-out images of {probe['classes']} "
+                f"classes: top-1 {probe['top1']:.1%} (untrained backbone: "
+                f"{probe['random_backbone_top1']:.1%})",
+                flush=True,
+            )
+        if self._options.export:
+            facts = {**images.description, "dtype_policy": self._dtype_policy}
+            record = {"settings": config.to_json(), "data": facts, "result": result}
+            version = writing.export_model(model, run_folder.path / "export", record)
+            print(f"SavedModel: {version}", flush=True)
+        return result
+
+    def after(self, run_folder, model=None):
+        """Writes the report where it is not there yet; a run is none the worse where that fails."""
+        if not self._options.report or (run_folder.path / "report.html").exists():
+            return
+        from patchvae_tf.report import writing
+
+        try:
+            writing.write(writing.ReportConfig(run_dir=str(run_folder.path)), model)
+        except (InputError, OSError) as error:
+            again = f"python -m trainers.report --run_dir={run_folder.path}"
+            print(f"no report: {error}. Try {again}", flush=True)
+
+    def summary(self, result):
+        shown = [f"{name} {result[name]:.4g}" for name in ("val_loss", "loss") if name in result]
+        return f"{result['epoch']} epochs, {result['step']} steps, {', '.join(shown)}"
+
+
+def _parameters(model):
+    return int(sum(weight.shape.num_elements() for weight in model.trainable_weights))
