@@ -8,8 +8,7 @@ import tomllib
 import pytest
 
 import patchvae_tf
-from patchvae_tf import recipes
-from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.settings import recipes
 from patchvae_tf.training.execution import Execution
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from patchvae_tf import backbones
+from patchvae_tf import backbones, noise
 
 _BATCH = 256
 MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
@@ -40,7 +40,7 @@ def linear_probe(model, training, test, seed):
     part = training.sample(MOST_TRAINING_IMAGES, seed)
     if not can_classify(part, test):
         return None
-    keras.utils.set_random_seed(seed)
+    noise.set_first_weights(seed)
     accuracies = [
         classifier(pooled_features(backbone, part.images), part.labels).score(
             pooled_features(backbone, test.images), test.labels

@@ -5,20 +5,19 @@ import pathlib
 
 from patchvae_tf import runs, startup
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig:
+class ProbeConfig(Settings):
     """Settings of `python -m trainers.probe`."""
 
     run_dir: str | None = setting(None, "Probe", "folder of a finished run; needed")
     dataset: str | None = setting(
         None, "Probe", "a data set with labels, as of the trainer (default: the run's)"
     )
-    data_dir: str | None = setting(
-        None, "Probe", "folder of prepared TFDS data sets (default: the run's)"
-    )
+    data_dir: str | None = data_dir_setting("the run's")
     split: str | None = setting(
         None,
         "Probe",
@@ -29,9 +28,8 @@ class ProbeConfig:
         10_000, "Probe", "the most images of train to learn from", minimum=1
     )
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
         if self.split == "train":
@@ -102,12 +100,12 @@ def measure(model, training, test, training_images, seed):
         list of dicts: `stage`, `pooled`, `dimensions`, and in [0, 1] `linear`,
         `nearest_neighbours`, `untrained_linear`, `untrained_nearest_neighbours`.
     """
-    import keras
     import tqdm
 
+    from patchvae_tf import noise
     from patchvae_tf.evaluation import evaluation
 
-    keras.utils.set_random_seed(seed)
+    noise.set_first_weights(seed)
     trained_and_not = {"": model.backbone, "untrained_": evaluation.untrained_backbone(model)}
     classifiers = {
         "linear": evaluation.classifier,

@@ -5,15 +5,15 @@ import dataclasses
 
 from patchvae_tf import runs
 from patchvae_tf.cluster import data_services
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """Where a run is kept, and what it leaves there at its end; not part of what is learned."""
 
     run_dir: str | None = setting(
@@ -37,7 +37,6 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
         RunError: training cannot go on.
         interruption.Stop: stopped on request, all saved.
     """
-    config = config.resolved()
     folder = options.run_dir or runs.default_dir(config, config.image_size, config.model)
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
 
@@ -46,7 +45,7 @@ class UnsupervisedTrainer(session.Trainer):
     """A model that learns from images alone.
 
     Args:
-        config: UnsupervisedConfig, resolved.
+        config: UnsupervisedConfig.
         options: Options.
         execution: Execution.
     """
@@ -70,12 +69,12 @@ class UnsupervisedTrainer(session.Trainer):
         return self._images.description
 
     def build(self, strategy):
-        from patchvae_tf.unsupervised import building
+        from patchvae_tf import models, optimizers
 
         images = self._images
-        model = building.build_model(
-            self.config, self._dtype_policy, strategy, images.steps_per_epoch
-        )
+        with strategy.scope():
+            model = models.from_settings(self.config, dtype=self._dtype_policy)
+            model.compile(optimizers.of_settings(self.config, images.steps_per_epoch))
         return model, images
 
     def opening(self, model, data):
