@@ -73,14 +73,14 @@ def run(name, settings, folder, stop_request):
 
     import patchvae_tf
     from benchmarks import frozen_features
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import features
     from patchvae_tf.unsupervised.images import load_images
 
     model = patchvae_tf.load_model(folder)
     stage = model.stages[-1]
     images = load_images(config)
     parts = [
-        (evaluation.stage_features(model.backbone, part.images, stage, pooled=False), part.labels)
+        (features.stage_features(model.backbone, part.images, stage, pooled=False), part.labels)
         for part in (images.training, images.validation)
     ]
     accuracy = frozen_features.measure(*parts, seed=config.seed)

@@ -24,8 +24,6 @@ class Purpose(enum.IntEnum):
 
     OCCURRENCE = 1
     APPEARANCE = 2
-    OTHER_CROP = 3
-    OTHER_COLORS = 4
     CROP = 11
     COLORS = 12
     MASK = 13

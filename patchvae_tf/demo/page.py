@@ -1,9 +1,8 @@
 """A local page to try an exported model on one's own images."""
 
 import dataclasses
-import importlib.util
 
-from patchvae_tf import startup
+from patchvae_tf import extras, startup
 from patchvae_tf.demo import explanation
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import loaded as exported
@@ -118,8 +117,7 @@ def serve(config: DemoConfig) -> None:
     Raises:
         InputError: the model or the folder cannot be read, or the port is taken.
     """
-    if importlib.util.find_spec("nicegui") is None:
-        raise InputError("the page needs NiceGUI: pip install -r requirements-demo.txt")
+    extras.require("demo", "the page")
     demo = Demo(config)
     _check_port(config.host, config.port)
     _serve(demo, config)

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
@@ -45,6 +45,7 @@ def probe_run(config: ProbeConfig) -> None:
     Raises:
         InputError: no such run, or a data set without labels.
     """
+    extras.require("report", "the probe")
     run_dir = pathlib.Path(config.run_dir).expanduser()
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     dataset = config.dataset or settings.get("dataset")
@@ -54,7 +55,7 @@ def probe_run(config: ProbeConfig) -> None:
     startup.import_tensorflow()
     import patchvae_tf
     from patchvae_tf import datasets
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import classifiers
 
     model = patchvae_tf.load_model(run_dir)
     scored_on = config.split or datasets.test_split(dataset)
@@ -69,7 +70,7 @@ def probe_run(config: ProbeConfig) -> None:
         )
         for split in ("train", scored_on)
     )
-    if not evaluation.can_classify(training, test):
+    if not classifiers.can_classify(training, test):
         raise InputError(
             f"{dataset} has no labels, or of one class only: a probe needs classes. Give a folder "
             "with a sub-folder for each class, say."
@@ -103,13 +104,13 @@ def measure(model, training, test, training_images, seed):
     import tqdm
 
     from patchvae_tf import noise
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import classifiers, features
 
     noise.set_first_weights(seed)
-    trained_and_not = {"": model.backbone, "untrained_": evaluation.untrained_backbone(model)}
+    trained_and_not = {"": model.backbone, "untrained_": classifiers.untrained_backbone(model)}
     classifiers = {
-        "linear": evaluation.classifier,
-        "nearest_neighbours": evaluation.nearest_neighbours,
+        "linear": classifiers.classifier,
+        "nearest_neighbours": classifiers.nearest_neighbours,
     }
     part = training.sample(training_images, seed)
     rows = []
@@ -120,7 +121,7 @@ def measure(model, training, test, training_images, seed):
                 row = {"stage": stage.name, "pooled": pooled}
                 for prefix, backbone in trained_and_not.items():
                     learned_from, scored_on = (
-                        evaluation.stage_features(backbone, images, stage, pooled)
+                        features.stage_features(backbone, images, stage, pooled)
                         for images in (part.images, test.images)
                     )
                     row["dimensions"] = learned_from.shape[1]

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import tqdm
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.features import files as feature_files
 from patchvae_tf.saved_models import loaded as exported
@@ -75,6 +75,8 @@ class FeaturesConfig(Settings):
             raise InputError(
                 f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
             )
+        if self.output.endswith(".parquet"):
+            extras.require("parquet", "a .parquet file")
         if not self.output_names:
             raise InputError("--outputs names nothing. Use e.g. features.")
 

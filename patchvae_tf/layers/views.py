@@ -218,5 +218,5 @@ class RandomViews:
             float32 [batch, H, W, 3].
         """
         seed = noise.fold_in(seed, noise.Purpose.OTHER_VIEW)
-        view = self._crop(images, seed=noise.fold_in(seed, 1))
-        return self._colors(view, seed=noise.fold_in(seed, 2))
+        view = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        return self._colors(view, seed=noise.fold_in(seed, noise.Purpose.COLORS))

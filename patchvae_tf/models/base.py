@@ -9,11 +9,13 @@ import math
 import keras
 import tensorflow as tf
 
-from patchvae_tf import backbones, noise, optimizers
+from patchvae_tf import backbones, environment, noise, optimizers
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.models.inputs import check_training_data, model_images
 from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
 from patchvae_tf.settings.architecture import Backbone, check_image_size
+
+environment.check_keras()
 
 _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is finite
 
@@ -307,6 +309,10 @@ class UnsupervisedModel(DistributedModel):
             f"write the model by patchvae_tf.export_model(model, {str(filepath)!r}): features, "
             "codes and files as signatures, with a model card, in version 1, 2, ... of the folder."
         )
+
+    def __call__(self, images, *args, **kwargs):
+        # Before Keras' own call, which would put a page around what is wrong with them.
+        return super().__call__(self._images(images), *args, **kwargs)
 
     @property
     def stages(self):

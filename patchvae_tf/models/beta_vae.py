@@ -99,7 +99,7 @@ class BetaVAE(Autoencoder):
         return mean, variance_from_log(log_variance)
 
     def call(self, images, training=False, seed=None):
-        return self._outputs(self._images(images), training, seed)
+        return self._outputs(images, training, seed)
 
     def _outputs(self, images, training, seed):
         mean, variance = self.encode(images, training=training)

@@ -79,7 +79,6 @@ class BiGAN(UnsupervisedModel):
         return self.generator
 
     def call(self, images, training=False):
-        images = self._images(images)
         latent = self.encoder(images, training=training)  # [batch, latent_dim]
         reconstruction = self.generator(latent, training=training)
         return {"reconstruction": reconstruction, "latent": latent}

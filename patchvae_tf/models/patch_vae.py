@@ -178,7 +178,6 @@ class PatchVAE(Autoencoder):
         return tf.reshape(latent, tf.concat([tf.shape(occurrence)[:-1], [channels]], axis=0))
 
     def call(self, images, training=False, seed=None, temperature=1.0):
-        images = self._images(images)
         return self.rebuild(self.encode(images, training), training, seed, temperature)
 
     def rebuild(self, codes, training=False, seed=None, temperature=1.0):

@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.report import page as report_page
 from patchvae_tf.settings import Settings, setting
@@ -50,6 +50,7 @@ def write(config, model=None):
         InputError: no finished run, or no images.
     """
     start = time.monotonic()
+    extras.require("report", "the report")
     run_dir = runs.finished(config.run_dir)
     record = runs.read_record(run_dir) or {"settings": {}, "data": {}, "result": None}
     settings = record["settings"]

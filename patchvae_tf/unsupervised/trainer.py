@@ -3,10 +3,10 @@
 import contextlib
 import dataclasses
 
-from patchvae_tf import runs
+from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings import Settings, setting, unsupervised_config
 from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
@@ -39,6 +39,35 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
     """
     folder = options.run_dir or runs.default_dir(config, config.image_size, config.model)
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
+
+
+def train_model(run_dir: str | None = None, **settings):
+    """Trains from Python as the command does, and returns the trained model.
+
+    Checkpoints, record, pictures and export are in the run's folder; the same call goes on where
+    it stopped.
+
+    Args:
+        run_dir: folder of the run; None for one whose name is made from the settings.
+        **settings: by the names of the command's flags, e.g. dataset="FOLDER", image_size=64.
+
+    Raises:
+        InputError: bad settings, data or folder.
+        RunError: training cannot go on.
+        KeyboardInterrupt: stopped by Ctrl-C, all saved.
+    """
+    config = unsupervised_config(**settings)
+    folder = run_dir or runs.default_dir(config, config.image_size, config.model)
+    stop_request = interruption.StopRequest()
+    try:
+        train(config, Options(run_dir=folder), Execution(), stop_request)
+    except interruption.Stop as stop:
+        raise KeyboardInterrupt(str(stop)) from None
+    finally:
+        stop_request.restore()
+    from patchvae_tf import models
+
+    return models.load_model(folder)
 
 
 class UnsupervisedTrainer(session.Trainer):
@@ -89,9 +118,11 @@ class UnsupervisedTrainer(session.Trainer):
         )
 
     def on_epoch(self, run_folder, model, data):
-        from patchvae_tf.training import summaries
+        if extras.missing("report"):
+            return super().on_epoch(run_folder, model, data)
+        from patchvae_tf.unsupervised.pictures import Pictures
 
-        return summaries.Pictures(model, data.checked, run_folder.path, data.epochs).write
+        return Pictures(model, data.checked, run_folder.path, data.epochs).write
 
     @contextlib.contextmanager
     def guarded(self):
@@ -100,7 +131,6 @@ class UnsupervisedTrainer(session.Trainer):
 
     def finish(self, model, run_folder, result):
         """Writes the model, what its features are worth, and its export."""
-        from patchvae_tf.evaluation import evaluation
         from patchvae_tf.saved_models import writing
 
         config, images = self.config, self._images
@@ -109,7 +139,13 @@ class UnsupervisedTrainer(session.Trainer):
         result = {**result, "parameters": _parameters(model)}
         if images.is_streamed:
             result["unreadable"] = images.training.unreadable.keys
-        probe = evaluation.linear_probe(model, images.training, images.validation, config.seed)
+        probe = None
+        if extras.missing("report"):
+            print(f"no linear probe: {extras.missing('report')}", flush=True)
+        else:
+            from patchvae_tf.evaluation import classifiers
+
+            probe = classifiers.linear_probe(model, images.training, images.validation, config.seed)
         if probe:
             result["linear_probe"] = probe
             print(
