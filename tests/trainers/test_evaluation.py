@@ -67,9 +67,9 @@ def test_features_are_pooled_in_float32_whatever_the_policy():
     found = features.pooled_features(backbone, images)
     expected = tf.function(backbone)(tf.image.convert_image_dtype(images[250:], tf.float32))
     np.testing.assert_allclose(
-        features[250:], tf.reduce_mean(expected, axis=[1, 2]), rtol=1e-5, atol=1e-6
+        found[250:], tf.reduce_mean(expected, axis=[1, 2]), rtol=1e-5, atol=1e-6
     )
-    assert (features.shape, features.dtype) == ((300, 128), "float32")
+    assert (found.shape, found.dtype) == ((300, 128), "float32")
 
 
 def test_areas_under_roc_are_those_of_scikit_learn():
