@@ -14,7 +14,7 @@ from patchvae_tf.layers import BatchNormalization
 from patchvae_tf.settings import unsupervised_config
 from tests.testing_utils import random_images
 
-BUILD = (pathlib.Path(__file__).parents[1] / "BUILD.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[1] / "docs/choosing.md").read_text()
 
 
 def _count(model):
@@ -72,8 +72,8 @@ def test_whole_networks_have_the_published_numbers():
     assert _by_hand("resnet9", 8) == 683_072  # Table 5
 
 
-def test_the_table_in_build_is_counted_right():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]*) \|(.*) \|$", BUILD, re.MULTILINE)
+def test_the_table_of_parameters_is_counted_right():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]*) \|(.*) \|$", PAGE, re.MULTILINE)
     assert [(name, int(stride)) for name, stride, *_ in rows] == CUTS
     for name, text, channels, counts in rows:
         stride, channels = int(text), int(channels.replace(",", ""))
