@@ -1,6 +1,8 @@
 """How a command meets its user: one line for an error, and a stop that loses nothing."""
 
+import codecs
 import errno
+import io
 import logging
 import os
 import sys
@@ -12,6 +14,27 @@ from absl import logging as absl_logging
 from patchvae_tf.command_line import config_flags
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
 from patchvae_tf.interruption import GO_ON, Stop, StopRequest
+
+
+# For streams that cannot show them, as under LC_ALL=C.
+_PLAIN = {"×": "x", "φ": "phi", "β": "beta", "…": "...", "–": "-", "’": "'", "Σ": "sum", "≥": ">="}
+
+
+def _in_plain_characters(error):
+    """Handles an error of encoding: what has no plain form is escaped."""
+    text = error.object[error.start : error.end]
+    plain = "".join(
+        _PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in text
+    )
+    return plain, error.end
+
+
+def show_anything(*streams):
+    """From now on no character stops these text streams, whatever their encoding."""
+    codecs.register_error("plain", _in_plain_characters)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
 
 
 class _BesideBars(logging.Handler):
@@ -40,6 +63,7 @@ def run(main, usage, *config_classes, takes_command=False):
         *config_classes: dataclasses of `setting`s; each field is a flag.
         takes_command: bool, whether what follows `--` is another command.
     """
+    show_anything(sys.stdout, sys.stderr)
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl_logging.set_verbosity(absl_logging.ERROR)
