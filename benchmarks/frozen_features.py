@@ -110,7 +110,7 @@ def main(argv):
 
     import patchvae_tf
     from patchvae_tf import backbones, datasets, runs
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
     run_dir = flags.FLAGS.run_dir
@@ -125,7 +125,7 @@ def main(argv):
         part = datasets.load(
             flags.FLAGS.dataset, split, image_size=size, data_dir=flags.FLAGS.data_dir
         )
-        features = evaluation.stage_features(backbone, part.images, stage, pooled=False)
+        features = features.stage_features(backbone, part.images, stage, pooled=False)
         parts.append((features, part.labels))
     result = {
         "dataset": flags.FLAGS.dataset,

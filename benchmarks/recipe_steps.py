@@ -28,16 +28,13 @@ def measure(image_size, precision, rounds, steps):
     import numpy as np
     import tensorflow as tf
 
-    from patchvae_tf import recipes
-    from patchvae_tf.config import UnsupervisedConfig
-    from patchvae_tf.unsupervised import setup
+    from patchvae_tf import models, optimizers
+    from patchvae_tf.settings import recipes, unsupervised_config
 
     def job(recipe):
-        config = UnsupervisedConfig(
-            dataset="cifar100", image_size=image_size, recipe=recipe
-        ).resolved()
-        strategy = tf.distribute.get_strategy()
-        model = setup.build_model(config, precision, strategy, steps_per_epoch=1000)
+        config = unsupervised_config(dataset="cifar100", image_size=image_size, recipe=recipe)
+        model = models.from_settings(config, dtype=precision)
+        model.compile(optimizers.of_settings(config, steps_per_epoch=1000))
         shape = (config.batch_size, image_size, image_size, 3)
         images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
         step = tf.function(model.train_step, autograph=False)

@@ -7,13 +7,15 @@ One line of JSON a variant and seed goes to `--output`; what stands there is not
 training that was stopped goes on.
 """
 
+import dataclasses
 import json
 import pathlib
 import time
 
-from absl import app, flags
-
 from patchvae_tf.command_line import console
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting, precision_setting
 
 USAGE = """\
 python -m benchmarks.recipes --dataset=cifar100 --data_dir=TFDS_FOLDER --epochs=6 --seeds=2
@@ -53,31 +55,32 @@ def run(name, settings, folder, stop_request):
 
     Args:
         name: str.
-        settings: dict for `UnsupervisedConfig`.
+        settings: dict for `unsupervised_config`.
         folder: pathlib.Path of the run.
         stop_request: interruption.StopRequest.
 
     Raises:
         interruption.Stop: stopped on request, all saved.
     """
-    from patchvae_tf.config import UnsupervisedConfig
+    from patchvae_tf.settings import unsupervised_config
     from patchvae_tf.training.execution import Execution
-    from patchvae_tf.unsupervised import session as unsupervised
+    from patchvae_tf.unsupervised import trainer
 
-    config = UnsupervisedConfig(**settings).resolved()
-    unsupervised.train(config, folder, stop_request, Execution(), export=False)
+    config = unsupervised_config(**settings)
+    options = trainer.Options(run_dir=str(folder), export=False, report=False)
+    trainer.train(config, options, Execution(), stop_request)
     import keras
 
     import patchvae_tf
     from benchmarks import frozen_features
-    from patchvae_tf.evaluation import evaluation
-    from patchvae_tf.unsupervised import setup
+    from patchvae_tf.evaluation import features
+    from patchvae_tf.unsupervised.images import load_images
 
     model = patchvae_tf.load_model(folder)
     stage = model.stages[-1]
-    images = setup.load_images(config)
+    images = load_images(config)
     parts = [
-        (evaluation.stage_features(model.backbone, part.images, stage, pooled=False), part.labels)
+        (features.stage_features(model.backbone, part.images, stage, pooled=False), part.labels)
         for part in (images.training, images.validation)
     ]
     accuracy = frozen_features.measure(*parts, seed=config.seed)
@@ -96,10 +99,40 @@ def run(name, settings, folder, stop_request):
     }
 
 
-def main(stop_request):
+@dataclasses.dataclass(frozen=True)
+class RecipesConfig(Settings):
+    """Settings of `python -m benchmarks.recipes`."""
+
+    dataset: str | None = setting(None, "Data", "labelled, as of trainers.unsupervised; needed")
+    data_dir: str | None = data_dir_setting()
+    image_size: int = setting(32, "Data", "side of the images in pixels", minimum=8)
+    validation_examples: int = setting(5000, "Data", "images held out of train", minimum=1)
+    epochs: int = setting(6, "Training", "of each variant", minimum=1)
+    precision: str = precision_setting()
+    seeds: int = setting(1, "Variants", "of each variant", minimum=1)
+    first_seed: int = setting(0, "Variants", "the others follow", minimum=0)
+    variants: str | None = setting(None, "Variants", "which of them, with commas (default: all)")
+    settings: str | None = setting(
+        None, "Variants", "JSON: one variant of your own, by its settings"
+    )
+    runs_dir: str = setting("runs/recipes", "Output", "folder of the trainings")
+    output: str = setting(
+        "runs/recipes/records.jsonl", "Output", "file of JSON lines, a variant each"
+    )
+
+    def check(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        if not self.dataset:
+            raise InputError("dataset is missing. --help shows how it is used.")
+        for name in self.variants.split(",") if self.variants else ():
+            if name not in VARIANTS:
+                raise InputError(f"variants must be of {', '.join(VARIANTS)}. Received: {name}")
+
+
+def main(stop_request, given):
     """Runs the variants that are not in the output yet."""
-    given = flags.FLAGS
-    variants = {name: VARIANTS[name] for name in given.variants or VARIANTS}
+    names = given.variants.split(",") if given.variants else VARIANTS
+    variants = {name: VARIANTS[name] for name in names}
     if given.settings:
         variants = {given.settings: json.loads(given.settings)}
     output = pathlib.Path(given.output)
@@ -133,16 +166,4 @@ def main(stop_request):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("dataset", None, "labelled, as of trainers.unsupervised", required=True)
-    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
-    flags.DEFINE_integer("image_size", 32, "side of the images in pixels", lower_bound=8)
-    flags.DEFINE_integer("epochs", 6, "of each variant", lower_bound=1)
-    flags.DEFINE_integer("seeds", 1, "of each variant", lower_bound=1)
-    flags.DEFINE_integer("first_seed", 0, "the others follow", lower_bound=0)
-    flags.DEFINE_integer("validation_examples", 5000, "images held out of train", lower_bound=1)
-    flags.DEFINE_string("precision", "auto", "as of trainers.unsupervised")
-    flags.DEFINE_list("variants", None, "which of them (default: all)")
-    flags.DEFINE_string("settings", None, "JSON: one variant of your own, by its settings")
-    flags.DEFINE_string("runs_dir", "runs/recipes", "folder of the trainings")
-    flags.DEFINE_string("output", "runs/recipes/records.jsonl", "JSON lines, a variant each")
-    console.run(main, app.parse_flags_with_usage)
+    console.run(main, USAGE, RecipesConfig)

@@ -1,38 +1,68 @@
 """PatchVAE for TensorFlow: part-based image features without labels."""
 
 import importlib
+import typing
 
-__version__ = "0.1.0"
+from patchvae_tf.registration import register_with_keras
 
-# Public name -> module. Loaded on first use: importing TensorFlow takes seconds, and whoever wants
-# only the configuration (`--help`, say) should not wait for it.
+if typing.TYPE_CHECKING:
+    from patchvae_tf.errors import InputError, RunError
+    from patchvae_tf.models import (
+        BetaVAE,
+        BiGAN,
+        PatchVAE,
+        TransferClassifier,
+        load_model,
+    )
+    from patchvae_tf.saved_models.writing import export_model
+    from patchvae_tf.settings import BetaVAEObjective, PartObjective, Views
+    from patchvae_tf.unsupervised.trainer import train_model as train
+
+__version__ = "0.2.0"
+
+# Public name -> its module and its name there. Loaded on first use: importing TensorFlow takes
+# seconds, and whoever wants only the settings (`--help`, say) should not wait for it.
 _PUBLIC = {
-    "BetaVAE": "patchvae_tf.models",
-    "BiGAN": "patchvae_tf.models",
-    "InputError": "patchvae_tf.errors",
-    "RunError": "patchvae_tf.errors",
-    "load_model": "patchvae_tf.models",
-    "PatchVAE": "patchvae_tf.models",
-    "TransferClassifier": "patchvae_tf.models",
+    "BetaVAE": ("models", "BetaVAE"),
+    "BetaVAEObjective": ("settings", "BetaVAEObjective"),
+    "BiGAN": ("models", "BiGAN"),
+    "InputError": ("errors", "InputError"),
+    "PartObjective": ("settings", "PartObjective"),
+    "PatchVAE": ("models", "PatchVAE"),
+    "RunError": ("errors", "RunError"),
+    "TransferClassifier": ("models", "TransferClassifier"),
+    "Views": ("settings", "Views"),
+    "export_model": ("saved_models.writing", "export_model"),
+    "load_model": ("models", "load_model"),
+    "train": ("unsupervised.trainer", "train_model"),
 }
 
 __all__ = [
     "BetaVAE",
+    "BetaVAEObjective",
     "BiGAN",
     "InputError",
+    "PartObjective",
     "PatchVAE",
     "RunError",
     "TransferClassifier",
+    "Views",
     "__version__",
+    "export_model",
     "load_model",
+    "train",
 ]
 
 
 def __getattr__(name):
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        module, inside = _PUBLIC[name]
+        return getattr(importlib.import_module(f"patchvae_tf.{module}"), inside)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
     return sorted(__all__)
+
+
+register_with_keras()

@@ -1,4 +1,4 @@
-"""The one error type for bad input."""
+"""The errors whose message is for the user: one line, without a stack trace on the command line."""
 
 
 class InputError(ValueError):

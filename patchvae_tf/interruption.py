@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 
 GO_ON = "the same command goes on"
@@ -28,12 +29,24 @@ class StopRequest:
         self.requested = None
         self._requested_at = 0.0
         self._deferring = False
+        self._before = {}
         self.install()
 
     def install(self):
-        """Takes the signals; again after TensorFlow has joined a cluster, which takes SIGTERM."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        """Takes the signals; again after TensorFlow has joined a cluster, which takes SIGTERM.
+
+        Only a process's main thread gets signals: elsewhere it does nothing.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.signal(number, self._on_signal)
+                self._before.setdefault(number, before)
+
+    def restore(self):
+        """Gives the signals back to whoever had them."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before = {}
 
     def _on_signal(self, number, frame):
         del frame

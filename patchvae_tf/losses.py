@@ -1,6 +1,7 @@
 """The terms of the loss (the paper, section 3): pure functions, one value for each image.
 
-Nothing is averaged over the batch here; the model does that, once. All arithmetic is float32.
+The model averages over the batch, once; only `entropy_across_images` compares the images of one.
+All arithmetic is float32.
 """
 
 import math
@@ -146,11 +147,11 @@ def _entropy_term(p):
     return -p * tf.math.log(p + _SMALLEST_PROBABILITY)
 
 
-def deceiving_loss(logits):
-    """The non-saturating loss of those who want to be taken for what the discriminator looks for.
+def generator_loss(logits):
+    """The generator's non-saturating loss.
 
     Formula: −log D = softplus(−logit) (Goodfellow et al., NeurIPS 2014, section 3). With the sign
-    of the logits turned: of those who want to be taken for the opposite.
+    of the logits turned it is an encoder's in BiGAN, whose pairs are to pass for generated ones.
 
     Args:
         logits: float32 [batch], the discriminator's, of what is generated.

@@ -1,4 +1,4 @@
-"""Every random number of the package is drawn here, and nowhere else.
+"""Every random number of the package is drawn here, and nowhere else; the first weights too.
 
 All draws are stateless: a value depends on its seed (and its place in the global batch) alone. So a
 run gives the same numbers jitted or not, on one replica or on many, and before or after a resume,
@@ -8,13 +8,42 @@ Seeds are int32 tensors of shape [2]. `step_seed` makes one from the user's inte
 training step; `fold_in` derives one for each purpose, so that no two purposes share noise.
 """
 
+import enum
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 # The same bits with and without XLA, on processors and GPUs.
 _ALGORITHM = "philox"
+
+
+class Purpose(enum.IntEnum):
+    """What noise is for: the register of what is folded into a seed."""
+
+    OCCURRENCE = 1
+    APPEARANCE = 2
+    CROP = 11
+    COLORS = 12
+    MASK = 13
+    OTHER_VIEW = 21
+    ORDER = 101
+    FLIP = 102
+    HOLDOUT = 103
+    SUBSET = 104
+    SAMPLE = 105
+    SHARDS = 106
+    WINDOW = 107
+    DEALING = 108
+
+
+def set_first_weights(seed: int) -> None:
+    """Makes the first weights of the layers that are built next a function of `seed`.
+
+    Keras draws them from its global state, in the order in which layers are built.
+    """
+    keras.utils.set_random_seed(seed)
 
 
 def step_seed(seed, step):

@@ -1,9 +1,41 @@
-"""The optimizer of all trainings."""
+"""The optimizer of all trainings without labels, and its schedule."""
 
 import keras
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
+
+
+def of_settings(settings, steps_per_epoch: int, epochs: int | None = None):
+    """The optimizer of a training.
+
+    Args:
+        settings: `settings.unsupervised.Optimization`.
+        steps_per_epoch: steps in a pass over the images.
+        epochs: passes; None for the settings'.
+    """
+    return FusedAdam(
+        learning_rate(settings, steps_per_epoch, epochs),
+        beta_1=settings.adam_beta_1,
+        beta_2=settings.adam_beta_2,
+        weight_decay=settings.weight_decay or None,
+    )
+
+
+def learning_rate(settings, steps_per_epoch: int, epochs: int | None = None):
+    """The learning rate of the settings: a number, or a schedule, a function of the step alone."""
+    warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
+    if settings.learning_rate_schedule == "constant" and not warmup_steps:
+        return settings.learning_rate
+    epochs = epochs or settings.epochs_of(steps_per_epoch)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup_steps else settings.learning_rate,
+        # The steps after the warm-up.
+        max(epochs * steps_per_epoch - warmup_steps, 1),
+        alpha=0.0 if settings.learning_rate_schedule == "cosine" else 1.0,
+        warmup_target=settings.learning_rate if warmup_steps else None,
+        warmup_steps=warmup_steps,
+    )
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, InputError, PatchVAE, TransferClassifier, backbones
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.settings import unsupervised_config
 from tests.testing_utils import random_images
 
-BUILD = (pathlib.Path(__file__).parents[1] / "BUILD.md").read_text()
+PAGE = (pathlib.Path(__file__).parents[1] / "docs/choosing.md").read_text()
 
 
 def _count(model):
@@ -72,8 +72,8 @@ def test_whole_networks_have_the_published_numbers():
     assert _by_hand("resnet9", 8) == 683_072  # Table 5
 
 
-def test_the_table_in_build_is_counted_right():
-    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]*) \|(.*) \|$", BUILD, re.MULTILINE)
+def test_the_table_of_parameters_is_counted_right():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| ([^|]*) \|(.*) \|$", PAGE, re.MULTILINE)
     assert [(name, int(stride)) for name, stride, *_ in rows] == CUTS
     for name, text, channels, counts in rows:
         stride, channels = int(text), int(channels.replace(",", ""))
@@ -118,12 +118,12 @@ def test_a_stride_or_a_backbone_that_is_not_there_is_refused():
         PatchVAE(image_size=32, stride=16)
     with pytest.raises(InputError, match="multiple of the backbone's stride, 32. .*=48. Use e.g"):
         PatchVAE(image_size=48, backbone="resnet18")
-    with pytest.raises(InputError, match="--stride of --backbone=resnet9 must be one of 4, 8. Rec"):
-        UnsupervisedConfig(stride=32)
-    with pytest.raises(InputError, match="--image_size must be .*, 32. Received: 48. Use e.g. 32"):
-        UnsupervisedConfig(backbone="alexnet", image_size=48)
-    with pytest.raises(InputError, match="--backbone must be one of resnet9, .* Received: vgg"):
-        UnsupervisedConfig(backbone="vgg")
+    with pytest.raises(InputError, match="stride of backbone=resnet9 must be one of 4, 8. Rec"):
+        unsupervised_config(stride=32)
+    with pytest.raises(InputError, match="image_size must be .*, 32. Received: 48. Use e.g. 32"):
+        unsupervised_config(backbone="alexnet", image_size=48)
+    with pytest.raises(InputError, match="backbone must be one of resnet9, .* Received: vgg"):
+        unsupervised_config(backbone="vgg")
 
 
 DECODERS = [(4, 128), (8, 256), (16, 512), (32, 1024)]

@@ -1,46 +1,47 @@
 """README and BUILD.md say what the code does."""
 
-import dataclasses
+import ast
 import pathlib
-import re
 import tomllib
 
 import pytest
 
 import patchvae_tf
-from patchvae_tf import recipes
-from patchvae_tf.config import UnsupervisedConfig
-from patchvae_tf.training.execution import Execution
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BUILD = (ROOT / "BUILD.md").read_text()
 
-
-def test_the_table_of_flags_is_complete_and_its_defaults_are_true():
-    rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", README, re.MULTILINE))
-    fields = {field.name: field for field in dataclasses.fields(UnsupervisedConfig)}
-    execution = {field.name: field for field in dataclasses.fields(Execution)}
-    assert list(rows) == [*fields, "preset", "run_dir", "export", "report", *execution]
-
-    def shown(value):
-        if isinstance(value, str):
-            return f"`{value}`"
-        return str(value).lower() if isinstance(value, bool) else f"{value:g}"
-
-    said = {name: recipes.values(name, "") for name in recipes.DESCRIPTIONS}
-    for name, field in {**fields, **execution}.items():
-        if name in said["paper"]:
-            values = {f"`{recipe}`": shown(said[recipe][name]) for recipe in said}
-            assert rows[name] == "; ".join(f"{recipe} {value}" for recipe, value in values.items())
-        elif field.default is not None:
-            assert rows[name] == shown(field.default)
-
-
-def test_links_and_pictures_are_there():
-    for text in (README, BUILD):
-        for target in re.findall(r"\[[^\]]*[^\"\]]\]\(([^)#]+)\)", text):
-            assert target.startswith("https://") or (ROOT / target).exists(), target
+# What the package is made of. The method knows nothing of the machinery, and of the machinery each
+# line imports only what stands above it.
+METHOD = {
+    "backbones",
+    "datasets",
+    "environment",
+    "errors",
+    "layers",
+    "losses",
+    "models",
+    "noise",
+    "objectives",
+    "optimizers",
+    "registration",
+    "resnet18_weights",
+    "schedules",
+    "settings",
+    "visualization",
+}
+MACHINERY = (
+    {"runs", "startup", "interruption", "extras"},
+    {"cluster"},
+    {"training"},
+    {"evaluation"},
+    {"saved_models"},
+    {"features", "report", "transfer"},
+    {"unsupervised"},
+    {"table", "demo"},
+    {"command_line"},
+)
 
 
 def test_the_public_names_are_there():
@@ -72,9 +73,70 @@ def test_the_layout_in_build_names_what_is_there():
         assert (ROOT / "patchvae_tf" / name).is_dir()
 
 
-def test_the_library_imports_neither_flags_nor_trainers_nor_export():
-    for path in (ROOT / "patchvae_tf").rglob("*.py"):
-        for line in path.read_text().splitlines():
-            imported = re.match(r"\s*(?:from|import) ([\w.]+)", line)
-            if imported:
-                assert imported[1].split(".")[0] not in ("absl", "trainers", "export"), path
+def _modules():
+    """Every module of the package and its commands: (where it belongs, its path)."""
+    for folder in ("patchvae_tf", "trainers", "export"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            inside = path.relative_to(ROOT).with_suffix("").parts
+            yield inside[1] if folder == "patchvae_tf" else folder, path
+
+
+def _imports(path):
+    """What a module imports, anywhere in it: the package's folders by their names, others whole."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, *rest = name.split(".")
+            if package == "patchvae_tf" and rest and rest[0] != "__version__":
+                # A public name is of the folder that it is loaded from.
+                public = patchvae_tf._PUBLIC.get(rest[0])
+                yield package, public[0].partition(".")[0] if public else rest[0]
+            else:
+                yield package, ""
+
+
+def test_every_folder_of_the_package_has_its_place():
+    machinery = {name for line in MACHINERY for name in line}
+    places = {place for place, _ in _modules()} - {"trainers", "export", "__init__", "__main__"}
+    assert places == METHOD | machinery
+
+
+def test_the_commands_import_the_package_alone():
+    for place, path in _modules():
+        packages = {package for package, _ in _imports(path)}
+        if place in ("trainers", "export"):
+            assert not packages & {"trainers", "export"}, path
+            assert "absl" not in packages, path
+
+
+def test_only_the_command_line_knows_flags_and_nothing_knows_the_commands():
+    for place, path in _modules():
+        if place in ("trainers", "export", "__main__"):
+            continue
+        for package, folder in _imports(path):
+            assert package not in ("trainers", "export"), path
+            if place != "command_line":
+                assert package != "absl", path
+                assert folder != "command_line", path
+
+
+def test_the_method_imports_no_machinery():
+    for place, path in _modules():
+        if place in METHOD:
+            assert {folder for _, folder in _imports(path) if folder} <= METHOD, path
+
+
+@pytest.mark.parametrize(
+    "line", range(len(MACHINERY)), ids=lambda n: "-".join(sorted(MACHINERY[n]))
+)
+def test_the_machinery_imports_what_stands_above_it(line):
+    above = METHOD.union(*MACHINERY[:line])
+    for place, path in _modules():
+        if place in MACHINERY[line]:
+            assert {folder for _, folder in _imports(path) if folder} <= above | {place}, path

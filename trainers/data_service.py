@@ -8,7 +8,7 @@ import socket
 from patchvae_tf import startup
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
 
 USAGE = """\
 Reads and decodes images on this machine for trainings on others (tf.data service).
@@ -22,7 +22,7 @@ version. A training may name several, separated by commas: they make its batches
 
 
 @dataclasses.dataclass(frozen=True)
-class DataServiceConfig:
+class DataServiceConfig(Settings):
     """Settings of `python -m trainers.data_service`."""
 
     port: int = setting(
@@ -31,10 +31,6 @@ class DataServiceConfig:
     host: str | None = setting(
         None, "Service", "name under which trainings reach this machine (default: its own)"
     )
-
-    def __post_init__(self):
-        """Raises InputError for the first setting out of its range."""
-        check_ranges(self)
 
 
 def main(stop_request, config):

@@ -6,7 +6,7 @@ import sys
 from patchvae_tf.cluster import launching
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
 
 USAGE = """\
 Starts a command of this package on several workers that train one model together.
@@ -22,17 +22,13 @@ are stopped; the same command goes on from the last checkpoint.
 
 
 @dataclasses.dataclass(frozen=True)
-class LaunchConfig:
+class LaunchConfig(Settings):
     """Settings of `python -m trainers.launch`."""
 
     workers: int = setting(2, "Launch", "how many to start on this machine", minimum=1)
     addresses: str | None = setting(
         None, "Launch", "host:port of each machine's worker, with commas: only print what to run"
     )
-
-    def __post_init__(self):
-        """Raises InputError for the first setting out of its range."""
-        check_ranges(self)
 
 
 def main(stop_request, config, command):

@@ -7,7 +7,8 @@ import pathlib
 from patchvae_tf import startup
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 USAGE = """\
 Prepares a data set of scenes, once, from its own files. Nothing is downloaded.
@@ -23,18 +24,15 @@ _BUILDERS = {"indoor67": "Indoor67", "places205": "Places205"}
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(Settings):
     """Settings of `python -m trainers.prepare`."""
 
     dataset: str | None = setting(None, "Data", "which one; needed", choices=tuple(_BUILDERS))
     manual_dir: str | None = setting(None, "Data", "folder that holds the files; needed")
-    data_dir: str | None = setting(
-        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
-    )
+    data_dir: str | None = data_dir_setting()
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.dataset:
             raise InputError(f"--dataset is missing. Give one of {', '.join(_BUILDERS)}.")
 

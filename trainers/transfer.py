@@ -2,7 +2,7 @@
 
 from patchvae_tf.command_line import console
 from patchvae_tf.training.execution import Execution
-from patchvae_tf.transfer import session
+from patchvae_tf.transfer import trainer
 from patchvae_tf.transfer.config import TransferConfig
 
 USAGE = """\
@@ -19,12 +19,12 @@ Stop with Ctrl-C at any time: the same command goes on where it stopped.
 
 def main(stop_request, config, options, execution):
     """Trains."""
-    session.train(config, options, execution, stop_request)
+    trainer.train(config, options, execution, stop_request)
 
 
 def run():
     """The command."""
-    console.run(main, USAGE, TransferConfig, session.Options, Execution)
+    console.run(main, USAGE, TransferConfig, trainer.Options, Execution)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ import dataclasses
 import json
 import os
 
-import numpy as np
-
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
 
 
@@ -87,7 +85,7 @@ def summed(values, cluster, strategy):
     """Sums numbers over the workers; every worker must call it, so it is a meeting point too.
 
     Args:
-        values: float64 array [n].
+        values: numbers [n].
         cluster: Cluster.
         strategy: the run's `tf.distribute.Strategy`.
     """
@@ -106,12 +104,12 @@ def summed(values, cluster, strategy):
 def wait_for_all(cluster, strategy):
     """Returns once every worker has come here."""
     if cluster.workers > 1:
-        summed(np.zeros(1), cluster, strategy)
+        summed([0.0], cluster, strategy)
 
 
 def check_same(name, value, cluster, strategy):
     """Raises RunError unless all workers have the same number."""
-    mean = summed(np.array([value], np.float64), cluster, strategy)[0] / cluster.workers
+    mean = summed([value], cluster, strategy)[0] / cluster.workers
     if mean != value:
         raise RunError(
             f"the workers do not agree on the {name}: {value} on worker {cluster.index}, "

@@ -5,6 +5,7 @@ import sys
 import textwrap
 import types
 import typing
+from collections.abc import Callable, Iterable
 
 from absl import flags
 
@@ -23,42 +24,52 @@ def _plain_type(annotation):
     return annotation
 
 
-def define(*config_classes):
-    """Defines one flag for each field of dataclasses whose fields are `settings.setting`s."""
-    for field in _fields(config_classes):
-        choices = field.metadata["choices"]
-        if choices:
-            flags.DEFINE_enum(field.name, field.default, choices, field.metadata["description"])
-        else:
-            definer = _DEFINERS[_plain_type(field.type)]
-            definer(field.name, field.default, field.metadata["description"])
-
-
-def _fields(config_classes):
-    return [field for one in config_classes for field in dataclasses.fields(one)]
-
-
-def read(config_class):
-    """Returns the dataclass with the values of the parsed flags."""
-    names = [field.name for field in dataclasses.fields(config_class)]
-    return config_class(**{name: flags.FLAGS[name].value for name in names})
-
-
-def parser(usage, config_classes, takes_command=False):
-    """Returns a flags parser for `app.run` whose `--help` shows every flag under its heading.
+def define(fields: Iterable[dataclasses.Field]) -> None:
+    """Defines one flag for each `settings.setting`; it is None until it is given.
 
     Args:
-        usage: str, what the command does and examples, printed first.
-        config_classes: dataclasses given to `define`.
-        takes_command: bool, whether what follows `--` is another command; it is handed on.
+        fields: of dataclasses.
     """
+    for field in fields:
+        text, choices = field.metadata["description"], field.metadata["choices"]
+        if choices:
+            flags.DEFINE_enum(field.name, None, choices, text)
+        else:
+            _DEFINERS[_plain_type(field.type)](field.name, None, text)
+
+
+def given(fields: Iterable[dataclasses.Field]) -> dict:
+    """The values of the flags that were given, by name."""
+    values = {field.name: flags.FLAGS[field.name].value for field in fields}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def parser(
+    usage: str,
+    fields: Iterable[dataclasses.Field],
+    notes: Callable[[dataclasses.Field], str],
+    takes_command: bool = False,
+) -> Callable:
+    """Returns a flags parser for `app.run` that shows every flag under its heading.
+
+    `--help` leaves out the rare ones, `--helpfull` shows all.
+
+    Args:
+        usage: what the command does and examples, printed first.
+        fields: as given to `define`.
+        notes: function of a field -> what stands behind its text in brackets, or "".
+        takes_command: whether what follows `--` is another command; it is handed on.
+    """
+    fields = list(fields)
 
     def parse(argv):
         own, command = argv, []
         if takes_command and "--" in argv:
             own, command = argv[: argv.index("--")], argv[argv.index("--") + 1 :]
-        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(own[1:]):
-            print(_help(usage, config_classes), flush=True)
+        asked = set(own[1:])
+        if asked & {"--help", "-help", "-h", "--helpshort", "--helpfull", "-helpfull"}:
+            whole = bool(asked & {"--helpfull", "-helpfull"})
+            print(_help(usage, fields, notes, whole), flush=True)
             sys.exit(0)
         rest = flags.FLAGS(own)
         if rest[1:]:
@@ -68,28 +79,30 @@ def parser(usage, config_classes, takes_command=False):
     return parse
 
 
-def _help(usage, config_classes):
+def _help(usage, fields, notes, whole):
     groups = {}
-    for field in _fields(config_classes):
-        groups.setdefault(field.metadata["group"], []).append(field.name)
+    for field in fields:
+        if whole or not field.metadata["rare"]:
+            groups.setdefault(field.metadata["group"], []).append(field)
     lines = [usage.strip()]
-    for heading, flag_names in groups.items():
+    for heading, group in groups.items():
         lines += ["", f"{heading}:"]
-        lines += [line for name in flag_names for line in _flag_help(flags.FLAGS[name])]
+        lines += [line for field in group for line in _flag_help(field, notes(field))]
+    hidden = sum(field.metadata["rare"] for field in fields)
+    if hidden and not whole:
+        lines += ["", f"{hidden} more for rare needs: --helpfull"]
     return "\n".join(lines)
 
 
-def _flag_help(flag):
-    if flag.boolean:
-        form = f"--[no]{flag.name}"
-    elif isinstance(flag, flags.EnumFlag):
-        form = f"--{flag.name}={'|'.join(flag.parser.enum_values)}"
-    else:
-        form = f"--{flag.name}"
-    text = flag.help.removeprefix(f"<{form.partition('=')[2]}>: ")
-    if flag.default is not None:
-        default = f"default: {str(flag.default).lower() if flag.boolean else flag.default})"
-        text = f"{text[:-1]}; {default}" if text.endswith(")") else f"{text} ({default}"
+def _flag_help(field, notes):
+    name, choices = field.name, field.metadata["choices"]
+    form = f"--[no]{name}" if _plain_type(field.type) is bool else f"--{name}"
+    if choices:
+        form += f"={'|'.join(choices)}"
+    text = field.metadata["description"]
+    if notes:
+        end = f"{notes})"
+        text = f"{text[:-1]}; {end}" if text.endswith(")") else f"{text} ({end}"
     if len(form) < 26:
         return textwrap.wrap(text, 96, initial_indent=f"  {form:26}", subsequent_indent=" " * 28)
     return [

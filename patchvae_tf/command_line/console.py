@@ -1,11 +1,13 @@
 """How a command meets its user: one line for an error, and a stop that loses nothing."""
 
 import codecs
+import dataclasses
 import errno
 import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 import tqdm
 from absl import app, flags
@@ -14,7 +16,7 @@ from absl import logging as absl_logging
 from patchvae_tf.command_line import config_flags
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
 from patchvae_tf.interruption import GO_ON, Stop, StopRequest
-
+from patchvae_tf.settings import recipes, unsupervised
 
 # For streams that cannot show them, as under LC_ALL=C.
 _PLAIN = {"×": "x", "φ": "phi", "β": "beta", "…": "...", "–": "-", "’": "'", "Σ": "sum", "≥": ">="}
@@ -54,26 +56,34 @@ def _show_warnings():
     own.propagate = False
 
 
-def run(main, usage, *config_classes, takes_command=False):
+def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None:
     """Runs a command: quiet TensorFlow, one-line errors, exit status.
 
     Args:
-        main: function (stop_request, *configs), and the words after `--` where `takes_command`.
-        usage: str, what the command does and examples.
-        *config_classes: dataclasses of `setting`s; each field is a flag.
-        takes_command: bool, whether what follows `--` is another command.
+        main: function (stop_request, *settings): an instance of each class in `kinds`, a dict for
+            `unsupervised`; and the words after `--` where `takes_command`.
+        usage: what the command does and examples.
+        *kinds: dataclasses of `setting`s, each field a flag; or the module `settings.unsupervised`
+            for the settings of every model.
+        takes_command: whether what follows `--` is another command.
     """
     show_anything(sys.stdout, sys.stderr)
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl_logging.set_verbosity(absl_logging.ERROR)
-    config_flags.define(*config_classes)
+    by_kind = [_fields(kind) for kind in kinds]
+    fields = [field for group in by_kind for field in group]
+    config_flags.define(fields)
 
     def guarded(rest):
         _show_warnings()  # only now: absl sets its own handler and level when it begins
         try:
-            configs = [config_flags.read(config_class) for config_class in config_classes]
-            main(StopRequest(), *configs, *([rest[1:]] if takes_command else []))
+            given = [config_flags.given(group) for group in by_kind]
+            settings = [
+                values if kind is unsupervised else kind(**values)
+                for kind, values in zip(kinds, given, strict=True)
+            ]
+            main(StopRequest(), *settings, *([rest[1:]] if takes_command else []))
         except WorkerLostError as error:
             # At a usual exit TensorFlow would wait for the lost worker.
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -89,11 +99,43 @@ def run(main, usage, *config_classes, takes_command=False):
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)
 
+    def shown(field):
+        default = shown_default(field)
+        notes = [f"default: {default}"] if default else []
+        return "; ".join([*filter(None, [shown_models(field)]), *notes])
+
+    parser = config_flags.parser(usage, fields, shown, takes_command)
     try:
-        app.run(guarded, flags_parser=config_flags.parser(usage, config_classes, takes_command))
+        app.run(guarded, flags_parser=parser)
     except flags.Error as error:
         sys.exit(f"error: {str(error).splitlines()[-1]} (--help shows all flags)")
     except BrokenPipeError:
         # Whoever read our output has gone, as in `--help | head`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _fields(kind):
+    if kind is unsupervised:
+        return list(unsupervised.all_fields().values())
+    return list(dataclasses.fields(kind))
+
+
+def shown_models(field: dataclasses.Field) -> str:
+    """What the help says of a setting that does not apply to all models; "" for the others."""
+    models = unsupervised.models_of(field.name) if _is_unsupervised(field) else []
+    return ", ".join(models) if len(models) < len(unsupervised.CONFIGS) else ""
+
+
+def _is_unsupervised(field):
+    own = unsupervised.all_fields().get(field.name)
+    return own is not None and own.metadata is field.metadata
+
+
+def shown_default(field: dataclasses.Field) -> str:
+    """What the help says of a setting's default; "" where there is none, or its text says it."""
+    if _is_unsupervised(field) and recipes.varies(field.name, field.default):
+        return recipes.shown(field.name, field.default)
+    if field.default is None:
+        return ""
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)

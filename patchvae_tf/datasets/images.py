@@ -10,7 +10,6 @@ from patchvae_tf import noise
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
 
-_HOLDOUT_SALT, _SAMPLE_SALT = 103, 105
 _COPY_ROWS = 1024
 _LARGEST_VALIDATION = 1000  # images, unless the settings say otherwise
 
@@ -95,12 +94,12 @@ def check_held_out(count, total):
 
 def held_out_rows(count, total, seed):
     """`count` of the rows below `total`, drawn by the seed: int64 [count], ascending."""
-    return _drawn_rows(count, total, seed, _HOLDOUT_SALT)
+    return _drawn_rows(count, total, seed, noise.Purpose.HOLDOUT)
 
 
 def sampled_rows(count, total, seed):
     """As `held_out_rows`, others."""
-    return _drawn_rows(count, total, seed, _SAMPLE_SALT)
+    return _drawn_rows(count, total, seed, noise.Purpose.SAMPLE)
 
 
 def _drawn_rows(count, total, seed, salt):

@@ -12,8 +12,6 @@ from patchvae_tf import noise
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
 
-_ORDER_SALT = 101
-_FLIP_SALT = 102
 _ALIGNMENT = 64  # Bytes that TensorFlow's kernels rely on.
 
 
@@ -89,7 +87,7 @@ def shuffled_indices(step, rows, batch_size, epoch_steps, seed, num_examples):
         batch_size, epoch_steps, seed, num_examples: ints.
     """
     epoch, step_in_epoch = step // epoch_steps, step % epoch_steps
-    order_seed = noise.fold_in(noise.step_seed(seed, epoch), _ORDER_SALT)
+    order_seed = noise.fold_in(noise.step_seed(seed, epoch), noise.Purpose.ORDER)
     positions = step_in_epoch * batch_size + tf.range(rows.start, rows.stop, dtype=tf.int64)
     return noise.shuffled(positions, order_seed, num_examples)
 
@@ -102,7 +100,7 @@ def flipped(batch, step, rows, batch_size, seed, mirrored=None):
         step, rows, batch_size, seed: as of `shuffled_indices`.
         mirrored: as `batch`, what takes a row's place; None: its mirror image.
     """
-    flip_seed = noise.fold_in(noise.step_seed(seed, step), _FLIP_SALT)
+    flip_seed = noise.fold_in(noise.step_seed(seed, step), noise.Purpose.FLIP)
     chosen = noise.coin_flips(batch_size, flip_seed)[rows.start : rows.stop]
     # Picking rows out of both takes half the time of tf.where, which broadcasts slowly.
     both = tf.concat([batch, tf.reverse(batch, [2]) if mirrored is None else mirrored], axis=0)

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from patchvae_tf import noise
 
-_SHARD_SALT, _WINDOW_SALT = 106, 107
 _BUFFER = 1 << 20  # bytes that are read at once
 _MOST_LANES = 16  # each reads a file of its own, and holds a part of the window
 
@@ -76,7 +75,7 @@ def lane(shards, kept, *, number, lanes, rows, seed, window, epoch_steps, start_
     )
 
     def epoch_of(epoch):  # int64 scalar
-        epoch_seed = noise.fold_in(noise.step_seed(seed, epoch), _SHARD_SALT)
+        epoch_seed = noise.fold_in(noise.step_seed(seed, epoch), noise.Purpose.SHARDS)
         epoch_seed = noise.fold_in(epoch_seed, number)
         places = tf.range(len(counts), dtype=tf.int64)
         order = noise.shuffled(places, epoch_seed, len(counts))
@@ -87,7 +86,9 @@ def lane(shards, kept, *, number, lanes, rows, seed, window, epoch_steps, start_
 
         def steps_of(number_of_window, window_records):
             indices, items = window_records
-            window_seed = noise.fold_in(noise.fold_in(epoch_seed, _WINDOW_SALT), number_of_window)
+            window_seed = noise.fold_in(
+                noise.fold_in(epoch_seed, noise.Purpose.WINDOW), number_of_window
+            )
             size = tf.shape(indices, tf.int64)[0]
             order = noise.shuffled(tf.range(size), window_seed, size)[: size // rows * rows]
             steps = tf.reshape(order, [-1, rows])

@@ -6,8 +6,6 @@ import tensorflow as tf
 from patchvae_tf import noise
 from patchvae_tf.errors import InputError
 
-_SUBSET_SALT = 104
-
 
 def balanced_subset(image_set, per_class, num_classes, seed):
     """Draws the same number of examples of each class; they keep the order of the source.
@@ -36,7 +34,7 @@ def balanced_subset(image_set, per_class, num_classes, seed):
             f"{counts[rarest]} training images. Choose at most {counts[rarest]}"
             + ("." if counts[rarest] else ", or give images of every class.")
         )
-    subset_seed = noise.fold_in(noise.step_seed(seed, 0), _SUBSET_SALT)
+    subset_seed = noise.fold_in(noise.step_seed(seed, 0), noise.Purpose.SUBSET)
     first = tf.range(per_class, dtype=tf.int64)
     chosen = []
     for label, count in enumerate(counts.tolist()):

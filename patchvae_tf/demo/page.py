@@ -1,17 +1,17 @@
 """A local page to try an exported model on one's own images."""
 
 import dataclasses
-import importlib.util
 
-from patchvae_tf import startup
+from patchvae_tf import extras, startup
 from patchvae_tf.demo import explanation
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import loaded as exported
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 
 @dataclasses.dataclass(frozen=True)
-class DemoConfig:
+class DemoConfig(Settings):
     """Settings of `python -m export.demo`."""
 
     saved_model: str | None = setting(
@@ -23,9 +23,7 @@ class DemoConfig:
         "a folder of images, a TFDS name or an .npz file, to look up the nearest parts in",
     )
     split: str = setting("train", "Model", "the part of that data set; of a plain folder: train")
-    data_dir: str | None = setting(
-        None, "Model", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
-    )
+    data_dir: str | None = data_dir_setting()
     max_indexed: int = setting(
         10_000, "Model", "the most images of that data set to look up", minimum=1
     )
@@ -35,9 +33,8 @@ class DemoConfig:
     port: int = setting(8080, "Page", "port to listen at", minimum=1, maximum=65535)
     max_megabytes: int = setting(10, "Page", "size of an upload, at most", minimum=1)
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.saved_model:
             raise InputError("--saved_model is missing. Give the folder of a run or an export.")
 
@@ -120,8 +117,7 @@ def serve(config: DemoConfig) -> None:
     Raises:
         InputError: the model or the folder cannot be read, or the port is taken.
     """
-    if importlib.util.find_spec("nicegui") is None:
-        raise InputError("the page needs NiceGUI: pip install -r requirements-demo.txt")
+    extras.require("demo", "the page")
     demo = Demo(config)
     _check_port(config.host, config.port)
     _serve(demo, config)

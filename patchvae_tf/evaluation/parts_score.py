@@ -3,24 +3,22 @@
 import dataclasses
 import pathlib
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
 
 _MAP_STRIDE = 8  # pixels per place of `ImageSet.part_maps`
-_DEALING_SALT = 104
 
 
 @dataclasses.dataclass(frozen=True)
-class PartsScoreConfig:
+class PartsScoreConfig(Settings):
     """Settings of `python -m trainers.parts_score`."""
 
     run_dir: str | None = setting(None, "Score", "folder of a finished run of patchvae; needed")
     split: str = setting("test", "Score", "the part of `parts`", choices=("train", "test"))
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
 
@@ -34,6 +32,7 @@ def score_run(config: PartsScoreConfig) -> None:
     Raises:
         InputError: no such run, or one without parts.
     """
+    extras.require("report", "the score")
     run_dir = pathlib.Path(config.run_dir).expanduser()
     record = runs.read_record(run_dir)
     if record is not None and record["settings"]["model"] != "patchvae":
@@ -69,28 +68,27 @@ def score(model, split, seed):
         dict: `mean_area`, `untrained_mean_area`, `shuffled_mean_area` in [0, 1], `split`, `images`,
         and `parts`: dict name -> dict of `learned`, `area`.
     """
-    import keras
     import tensorflow as tf
 
     from patchvae_tf import datasets, noise
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import features, part_matching
 
     scenes = datasets.load("parts", split, image_size=model.image_size, seed=seed)
-    keras.utils.set_random_seed(seed)
+    noise.set_first_weights(seed)
     untrained = type(model).from_config(model.get_config())
-    order_seed = noise.fold_in(noise.step_seed(seed, 0), _DEALING_SALT)
+    order_seed = noise.fold_in(noise.step_seed(seed, 0), noise.Purpose.DEALING)
     order = noise.shuffled(tf.range(len(scenes), dtype=tf.int64), order_seed, len(scenes)).numpy()
 
-    occurrence = evaluation.occurrence_maps(model, scenes.images)
-    matches = evaluation.match_parts(occurrence, scenes.part_maps)
+    occurrence = features.occurrence_maps(model, scenes.images)
+    matches = part_matching.match_parts(occurrence, scenes.part_maps)
     floors = {
-        "untrained_mean_area": evaluation.occurrence_maps(untrained, scenes.images),
+        "untrained_mean_area": features.occurrence_maps(untrained, scenes.images),
         "shuffled_mean_area": occurrence[order],
     }
     return {
         "mean_area": _mean_area(matches),
         **{
-            name: _mean_area(evaluation.match_parts(maps, scenes.part_maps))
+            name: _mean_area(part_matching.match_parts(maps, scenes.part_maps))
             for name, maps in floors.items()
         },
         "split": split,

@@ -3,22 +3,21 @@
 import dataclasses
 import pathlib
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 
 @dataclasses.dataclass(frozen=True)
-class ProbeConfig:
+class ProbeConfig(Settings):
     """Settings of `python -m trainers.probe`."""
 
     run_dir: str | None = setting(None, "Probe", "folder of a finished run; needed")
     dataset: str | None = setting(
         None, "Probe", "a data set with labels, as of the trainer (default: the run's)"
     )
-    data_dir: str | None = setting(
-        None, "Probe", "folder of prepared TFDS data sets (default: the run's)"
-    )
+    data_dir: str | None = data_dir_setting("the run's")
     split: str | None = setting(
         None,
         "Probe",
@@ -29,9 +28,8 @@ class ProbeConfig:
         10_000, "Probe", "the most images of train to learn from", minimum=1
     )
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
         if self.split == "train":
@@ -47,6 +45,7 @@ def probe_run(config: ProbeConfig) -> None:
     Raises:
         InputError: no such run, or a data set without labels.
     """
+    extras.require("report", "the probe")
     run_dir = pathlib.Path(config.run_dir).expanduser()
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     dataset = config.dataset or settings.get("dataset")
@@ -56,7 +55,7 @@ def probe_run(config: ProbeConfig) -> None:
     startup.import_tensorflow()
     import patchvae_tf
     from patchvae_tf import datasets
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import classifiers
 
     model = patchvae_tf.load_model(run_dir)
     scored_on = config.split or datasets.test_split(dataset)
@@ -71,7 +70,7 @@ def probe_run(config: ProbeConfig) -> None:
         )
         for split in ("train", scored_on)
     )
-    if not evaluation.can_classify(training, test):
+    if not classifiers.can_classify(training, test):
         raise InputError(
             f"{dataset} has no labels, or of one class only: a probe needs classes. Give a folder "
             "with a sub-folder for each class, say."
@@ -102,16 +101,16 @@ def measure(model, training, test, training_images, seed):
         list of dicts: `stage`, `pooled`, `dimensions`, and in [0, 1] `linear`,
         `nearest_neighbours`, `untrained_linear`, `untrained_nearest_neighbours`.
     """
-    import keras
     import tqdm
 
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf import noise
+    from patchvae_tf.evaluation import classifiers, features
 
-    keras.utils.set_random_seed(seed)
-    trained_and_not = {"": model.backbone, "untrained_": evaluation.untrained_backbone(model)}
+    noise.set_first_weights(seed)
+    trained_and_not = {"": model.backbone, "untrained_": classifiers.untrained_backbone(model)}
     classifiers = {
-        "linear": evaluation.classifier,
-        "nearest_neighbours": evaluation.nearest_neighbours,
+        "linear": classifiers.classifier,
+        "nearest_neighbours": classifiers.nearest_neighbours,
     }
     part = training.sample(training_images, seed)
     rows = []
@@ -122,7 +121,7 @@ def measure(model, training, test, training_images, seed):
                 row = {"stage": stage.name, "pooled": pooled}
                 for prefix, backbone in trained_and_not.items():
                     learned_from, scored_on = (
-                        evaluation.stage_features(backbone, images, stage, pooled)
+                        features.stage_features(backbone, images, stage, pooled)
                         for images in (part.images, test.images)
                     )
                     row["dimensions"] = learned_from.shape[1]

@@ -13,11 +13,12 @@ import zlib
 import numpy as np
 import tqdm
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.features import files as feature_files
 from patchvae_tf.saved_models import loaded as exported
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 _PART_EXAMPLES = 4096  # what a kill may cost
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
@@ -26,7 +27,7 @@ _log = logging.getLogger("patchvae_tf")
 
 
 @dataclasses.dataclass(frozen=True)
-class FeaturesConfig:
+class FeaturesConfig(Settings):
     """Settings of `python -m export.features`."""
 
     saved_model: str | None = setting(
@@ -52,9 +53,7 @@ class FeaturesConfig:
         "a folder of images, a TFDS name, an .npz file with x_train, or 'parts'; needed",
     )
     split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
-    data_dir: str | None = setting(
-        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
-    )
+    data_dir: str | None = data_dir_setting()
     output: str | None = setting(
         None,
         "Output",
@@ -67,9 +66,8 @@ class FeaturesConfig:
         minimum=1,
     )
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         for name in ("saved_model", "dataset", "output"):
             if not getattr(self, name):
                 raise InputError(f"--{name} is missing. --help shows how it is used.")
@@ -77,6 +75,8 @@ class FeaturesConfig:
             raise InputError(
                 f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
             )
+        if self.output.endswith(".parquet"):
+            extras.require("parquet", "a .parquet file")
         if not self.output_names:
             raise InputError("--outputs names nothing. Use e.g. features.")
 

@@ -6,7 +6,7 @@ from patchvae_tf.layers.convolution import Conv2D, Conv2DTranspose
 from patchvae_tf.layers.grouped_convolution import GroupedConv2DTranspose, SplitGroups
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights
 from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
-from patchvae_tf.layers.views import BlockMasking, ColorJitter, RandomCrop
+from patchvae_tf.layers.views import BlockMasking, ColorJitter, RandomCrop, RandomViews
 
 __all__ = [
     "AppearancePooling",
@@ -19,6 +19,7 @@ __all__ = [
     "GroupedConv2DTranspose",
     "LaplacianWeights",
     "RandomCrop",
+    "RandomViews",
     "RelaxedBernoulli",
     "RelaxedCategorical",
     "SplitGroups",

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from patchvae_tf import noise
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import Views
 
 _GREY = 0.5  # of a hidden block: 0 on the [-1, 1] scale of the backbone's input
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in brightness (ITU-R BT.601)
@@ -175,3 +176,47 @@ class BlockMasking(_View):
 
     def get_config(self):
         return {**super().get_config(), "share": self.share, "block_size": self.block_size}
+
+
+class RandomViews:
+    """The views of images that training takes, drawn from a seed.
+
+    Args:
+        views: settings.Views.
+    """
+
+    def __init__(self, views: Views):
+        self._crop = RandomCrop(views.crop_side)
+        self._colors = ColorJitter(views.color_jitter)
+        self._mask = BlockMasking(views.mask_share, views.mask_size)
+
+    def first(self, images, seed):
+        """What training sees of images, and what it is to rebuild.
+
+        Args:
+            images: float32 [batch, H, W, 3] in [0, 1].
+            seed: int32 [2], or None for the images themselves, twice.
+
+        Returns:
+            (seen, target): each float32 [batch, H, W, 3]. The target is the crop, in [0, 1]; what
+            is seen of it has other colours, and blocks of it are hidden.
+        """
+        if seed is None:
+            return images, images
+        target = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        seen = self._colors(target, seed=noise.fold_in(seed, noise.Purpose.COLORS))
+        return self._mask(seen, seed=noise.fold_in(seed, noise.Purpose.MASK)), target
+
+    def second(self, images, seed):
+        """Another view, whole: another crop and other colours, nothing hidden.
+
+        Args:
+            images: float32 [batch, H, W, 3] in [0, 1].
+            seed: int32 [2].
+
+        Returns:
+            float32 [batch, H, W, 3].
+        """
+        seed = noise.fold_in(seed, noise.Purpose.OTHER_VIEW)
+        view = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        return self._colors(view, seed=noise.fold_in(seed, noise.Purpose.COLORS))

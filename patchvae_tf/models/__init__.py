@@ -6,11 +6,21 @@ from patchvae_tf.models.loading import load_model
 from patchvae_tf.models.patch_vae import PatchVAE
 from patchvae_tf.models.transfer_classifier import FeatureClassifier, TransferClassifier
 
+MODELS = {model.settings_name: model for model in (PatchVAE, BetaVAE, BiGAN)}
+
+
+def from_settings(config, **kwargs):
+    """The untrained model of a training's settings: `MODELS[config.model].from_settings`."""
+    return MODELS[config.model].from_settings(config, **kwargs)
+
+
 __all__ = [
+    "MODELS",
     "BetaVAE",
     "BiGAN",
     "FeatureClassifier",
     "PatchVAE",
     "TransferClassifier",
+    "from_settings",
     "load_model",
 ]

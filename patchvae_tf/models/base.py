@@ -2,12 +2,22 @@
 
 import abc
 import contextlib
+import dataclasses
+import inspect
+import math
 
 import keras
 import tensorflow as tf
 
-from patchvae_tf import backbones, noise
-from patchvae_tf.errors import InputError
+from patchvae_tf import backbones, environment, noise, optimizers
+from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.models.inputs import check_training_data, model_images
+from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
+from patchvae_tf.settings.architecture import Backbone, check_image_size
+
+environment.check_keras()
+
+_LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is finite
 
 
 @contextlib.contextmanager
@@ -33,7 +43,6 @@ class DistributedModel(keras.Model, abc.ABC):
     Attributes:
         discriminator: network that learns against the rest of the model, from the term
             "discriminator_loss" and with an optimizer of its own; None where there is none.
-        agreement: layer that compares the codes of two views; None where there is one view.
     """
 
     term_names = ("loss",)
@@ -42,15 +51,13 @@ class DistributedModel(keras.Model, abc.ABC):
         super().__init__(**kwargs)
         self.seed = seed
         self.discriminator = None
-        self.agreement = None
         self.trackers = {}
         self._track(*self.term_names)
 
     @property
     def training_parts(self):
         """Layers that serve training alone, and are not exported."""
-        parts = (self.discriminator, self.agreement)
-        return [part for part in parts if part is not None]
+        return [] if self.discriminator is None else [self.discriminator]
 
     def _track(self, *names):
         """Keeps running means of further terms."""
@@ -79,7 +86,14 @@ class DistributedModel(keras.Model, abc.ABC):
             discriminator_optimizer: of the discriminator, where there is one; by default another
                 of the same settings.
             **kwargs: as of `keras.Model.compile`.
+
+        Raises:
+            InputError: another loss is given: it is the model's own.
         """
+        if kwargs.get("loss") is not None:
+            raise InputError(
+                f"the loss is the model's own: leave loss={kwargs['loss']!r} out of compile()."
+            )
         super().compile(optimizer=optimizer, **kwargs)
         if self.discriminator is not None:
             self.discriminator_optimizer = keras.optimizers.get(
@@ -112,6 +126,16 @@ class DistributedModel(keras.Model, abc.ABC):
             ("loss", self.optimizer, judged),
             ("discriminator_loss", self.discriminator_optimizer, judges),
         ]
+
+    def get_config(self):
+        """The constructor's arguments, each an attribute of its name; settings as dicts."""
+        config = super().get_config()
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if name == "self" or parameter.kind is parameter.VAR_KEYWORD:
+                continue
+            value = getattr(self, f"{name}_name" if name == "backbone" else name)
+            config[name] = value.to_json() if isinstance(value, Settings) else value
+        return config
 
     @property
     def metrics(self):
@@ -170,8 +194,8 @@ class DistributedModel(keras.Model, abc.ABC):
 class UnsupervisedModel(DistributedModel):
     """A model that learns from images alone.
 
-    Images are [0, 1] float32 (or uint8, converted on the device), NHWC; labels that come along are
-    ignored. A subclass has a `backbone` φ, and a `decoder` from codes to images.
+    Images are uint8, or floats in [0, 1], NHWC; labels that come along are ignored. A subclass has
+    a `backbone` φ, and a `decoder` from codes to images.
 
     Args:
         image_size: int, side of the square images in pixels; a multiple of the stride.
@@ -180,34 +204,158 @@ class UnsupervisedModel(DistributedModel):
         seed: int, of all noise in training.
         **kwargs: as of `keras.Model`.
 
+    Attributes:
+        settings_name: str, the model's in `settings.unsupervised.CONFIGS`.
+        code_class: the `Settings` of its code.
+        any_size: bool, whether images of other sizes than `image_size` can be given.
+
     Raises:
         InputError: `image_size` is not a positive multiple of the stride, or the backbone or its
             stride does not exist.
     """
 
+    settings_name = ""
+    code_class = GlobalCode
+    any_size = False
+
     def __init__(self, image_size, backbone="resnet9", stride=None, seed=0, **kwargs):
         super().__init__(seed, **kwargs)
-        stride = backbones.checked_stride(backbone, stride)
-        if image_size < stride or image_size % stride:
-            lower = max(image_size // stride, 1) * stride
-            raise InputError(
-                f"`image_size` must be a positive multiple of the backbone's stride, {stride}. "
-                f"Received: image_size={image_size}. Use e.g. {lower} or {lower + stride}."
-            )
+        check_image_size(image_size, backbone, stride)
         self.image_size = image_size
         self.backbone_name = backbone
-        self.stride = stride
+        self.stride = backbones.checked_stride(backbone, stride)
+        self._recipe = None
+
+    @classmethod
+    def from_settings(cls, config, **kwargs):
+        """An untrained model of a training's settings, its first weights by their seed.
+
+        Args:
+            config: of the model's class in `settings.unsupervised.CONFIGS`.
+            **kwargs: as of `keras.Model`, e.g. `dtype`.
+        """
+        noise.set_first_weights(config.seed)
+        return cls(**cls._arguments(config), **kwargs)
+
+    @classmethod
+    def _arguments(cls, config):
+        """The constructor's arguments, of a training's settings."""
+        return {
+            **Backbone.part_of(config).to_json(),
+            **cls.code_class.part_of(config).to_json(),
+            "seed": config.seed,
+        }
+
+    @classmethod
+    def from_recipe(cls, recipe=None, dtype=None, **settings):
+        """An untrained model as a recipe has it, with the recipe's optimizer and schedule.
+
+        `fit` compiles it for as many steps as it will train; without `epochs` these are the
+        recipe's.
+
+        Args:
+            recipe: str, one of `settings.recipes.DESCRIPTIONS`; None for the model's default.
+            dtype: str, e.g. "mixed_bfloat16"; None for Keras' global policy.
+            **settings: what is to be otherwise, by the names of the trainer's flags, e.g.
+                image_size=64, num_parts=16, seed=1.
+
+        Raises:
+            InputError: there is no such recipe or setting, or it does not apply to this model.
+        """
+        for field in dataclasses.fields(unsupervised.Data):
+            if field.name in settings:
+                raise InputError(
+                    f"{field.name} is about the images, and the model gets those from fit(): leave "
+                    "it out, or use patchvae_tf.train()."
+                )
+        config = unsupervised_config(
+            model=cls.settings_name, recipe=recipe, **{**settings, "dataset": ""}
+        )
+        model = cls.from_settings(config, **({} if dtype is None else {"dtype": dtype}))
+        model._recipe = config
+        return model
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=None, callbacks=None, **kwargs):
+        """As of `keras.Model.fit`, on images.
+
+        Args:
+            x: images, uint8 or floats in [0, 1]: an array [n, H, W, 3], or a `tf.data.Dataset` of
+                batches (of TFDS's dicts their `image`).
+            y: ignored, as labels in a data set are.
+            batch_size: int, of an array; None for the recipe's, or Keras' 32.
+            epochs: int; None for the recipe's, or 1.
+            callbacks, **kwargs: as of `keras.Model.fit`.
+
+        Raises:
+            InputError: the images have another shape or range.
+            RunError: the loss is no longer finite.
+        """
+        del y
+        check_training_data(x, self.stride, None if self.any_size else self.image_size)
+        if self._recipe is not None:
+            if batch_size is None and not isinstance(x, tf.data.Dataset):
+                batch_size = min(self._recipe.batch_size, len(x))
+            if not self.compiled:
+                steps = kwargs.get("steps_per_epoch") or _steps_per_epoch(x, batch_size)
+                epochs = epochs or self._recipe.epochs_of(steps)
+                self.compile(optimizers.of_settings(self._recipe, steps, epochs))
+        stops = [*(callbacks or ()), _StopWhenNotFinite()]
+        return super().fit(x, batch_size=batch_size, epochs=epochs or 1, callbacks=stops, **kwargs)
+
+    def export(self, filepath, *args, **kwargs):
+        """Not Keras' own way: raises InputError that names ours."""
+        del args, kwargs
+        raise InputError(
+            f"write the model by patchvae_tf.export_model(model, {str(filepath)!r}): features, "
+            "codes and files as signatures, with a model card, in version 1, 2, ... of the folder."
+        )
+
+    def __call__(self, images, *args, **kwargs):
+        # Before Keras' own call, which would put a page around what is wrong with them.
+        return super().__call__(self._images(images), *args, **kwargs)
 
     @property
     def stages(self):
         """The `backbones.Stage`s of φ, in order."""
         return backbones.stages(self.backbone_name, self.stride)
 
-    def get_config(self):
-        names = ("image_size", "stride", "seed")
-        own = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), "backbone": self.backbone_name, **own}
+    def _images(self, images):
+        """`model_images` of this model."""
+        return model_images(images, self.stride, None if self.any_size else self.image_size)
 
     def _model_input(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return tf.image.convert_image_dtype(images, tf.float32)  # [batch, H, W, 3]
+        return self._images(images)  # [batch, H, W, 3]
+
+
+class _StopWhenNotFinite(keras.callbacks.Callback):
+    """Ends `fit` with a sentence when the loss is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch % _LOOKS_EVERY == 0:
+            self._look(logs, f"step {batch + 1} of the epoch")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._look(logs, f"epoch {epoch + 1}")
+
+    @staticmethod
+    def _look(logs, when):
+        bad = [name for name, value in (logs or {}).items() if not math.isfinite(float(value))]
+        if bad:
+            name = next((name for name in bad if name != "loss"), "loss")  # the cause, not the sum
+            raise RunError(
+                f"the loss is not finite in {when}: {name} is not. The weights are spoilt: begin "
+                "anew with a lower learning rate, and images that are finite."
+            )
+
+
+def _steps_per_epoch(x, batch_size):
+    if not isinstance(x, tf.data.Dataset):
+        return math.ceil(len(x) / batch_size)
+    steps = int(x.cardinality())
+    if steps < 1:
+        raise InputError(
+            "the recipe's schedule needs the number of steps, and the data set does not say its "
+            "length: give steps_per_epoch."
+        )
+    return steps

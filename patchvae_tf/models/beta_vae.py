@@ -7,12 +7,13 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf import backbones, losses
-from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization, Conv2D, GaussianSampling
 from patchvae_tf.layers.appearance import variance_from_log
 from patchvae_tf.models.autoencoder import Autoencoder
 from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import global_decoder
+from patchvae_tf.objectives.reconstruction import reconstruction_terms
+from patchvae_tf.settings import BetaVAEObjective, GlobalCode
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
@@ -23,9 +24,8 @@ class BetaVAE(Autoencoder):
         image_size: int, side of the square images in pixels; a multiple of the stride. Unlike
             PatchVAE's, the parameters depend on it.
         latent_dim: int, width of the code.
-        kl_weight: float, β.
-        weighted_reconstruction, adversarial_weight, backbone, stride, seed, **kwargs: as of
-            `Autoencoder`.
+        objective: settings.BetaVAEObjective; None for the paper's.
+        backbone, stride, views, seed, **kwargs: as of `Autoencoder`.
 
     Call arguments:
         images: float32 [batch, image_size, image_size, 3] in [0, 1].
@@ -43,31 +43,23 @@ class BetaVAE(Autoencoder):
 
     term_names = ("loss", "reconstruction", "kl")
 
+    settings_name = "beta_vae"
+    objective_class = BetaVAEObjective
+
     def __init__(
         self,
         image_size=32,
         latent_dim=96,
-        kl_weight=1.0,
-        weighted_reconstruction=True,
-        adversarial_weight=0.0,
         backbone="resnet9",
         stride=None,
+        objective=None,
+        views=None,
         seed=0,
         **kwargs,
     ):
-        super().__init__(
-            image_size,
-            weighted_reconstruction,
-            adversarial_weight,
-            backbone,
-            stride,
-            seed,
-            **kwargs,
-        )
-        if latent_dim < 1:
-            raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
+        super().__init__(image_size, backbone, stride, objective, views, seed, **kwargs)
+        GlobalCode(latent_dim)
         self.latent_dim = latent_dim
-        self.kl_weight = kl_weight
 
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
@@ -107,6 +99,9 @@ class BetaVAE(Autoencoder):
         return mean, variance_from_log(log_variance)
 
     def call(self, images, training=False, seed=None):
+        return self._outputs(images, training, seed)
+
+    def _outputs(self, images, training, seed):
         mean, variance = self.encode(images, training=training)
         latent = self.sampling(mean, variance, seed=seed)
         reconstruction = self.decoder(latent, training=training)
@@ -118,16 +113,12 @@ class BetaVAE(Autoencoder):
         }
 
     def loss_terms(self, images, step, seed=None, training=False):
-        seen, target = self.view(images, seed)
-        outputs = self(seen, training=training, seed=seed)
-        terms = self.reconstruction_terms(target, outputs["reconstruction"], training)
+        seen, target = self.random_views.first(images, seed)
+        outputs = self._outputs(seen, training, seed)
+        terms = reconstruction_terms(self, target, outputs["reconstruction"], training)
         kl = losses.gaussian_kl(outputs["latent_mean"], outputs["latent_variance"])
         return {
             **terms,
-            "loss": terms["loss"] + self.kl_weight * kl,
+            "loss": terms["loss"] + self.objective.kl_weight * kl,
             "kl": kl,  # nats per image, before its weight
         }
-
-    def get_config(self):
-        own = {"latent_dim": self.latent_dim, "kl_weight": self.kl_weight}
-        return {**super().get_config(), **own}

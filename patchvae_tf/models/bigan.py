@@ -9,11 +9,11 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf import backbones, losses, noise
-from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization, Conv2D
 from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
 from patchvae_tf.models.decoders import global_decoder
 from patchvae_tf.models.discriminators import joint_discriminator
+from patchvae_tf.settings import GlobalCode
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
@@ -46,13 +46,13 @@ class BiGAN(UnsupervisedModel):
     """
 
     term_names = ("loss", "discriminator_loss", "discriminator_rate")
+    settings_name = "bigan"
 
     def __init__(
         self, image_size=32, latent_dim=96, backbone="resnet9", stride=None, seed=0, **kwargs
     ):
         super().__init__(image_size, backbone, stride, seed, **kwargs)
-        if latent_dim < 1:
-            raise InputError(f"`latent_dim` must be at least 1. Received: latent_dim={latent_dim}")
+        GlobalCode(latent_dim)
         self.latent_dim = latent_dim
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
@@ -98,11 +98,8 @@ class BiGAN(UnsupervisedModel):
         encoded_logits = self.discriminator([images, latent], training=training)  # [batch]
         generated_logits = self.discriminator([generated, codes], training=training)  # [batch]
         return {
-            "loss": losses.deceiving_loss(generated_logits)
-            + losses.deceiving_loss(-encoded_logits),
+            "loss": losses.generator_loss(generated_logits)
+            + losses.generator_loss(-encoded_logits),
             "discriminator_loss": losses.discriminator_loss(encoded_logits, generated_logits),
             "discriminator_rate": losses.discriminator_rate(encoded_logits, generated_logits),
         }
-
-    def get_config(self):
-        return {**super().get_config(), "latent_dim": self.latent_dim}

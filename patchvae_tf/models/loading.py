@@ -25,6 +25,12 @@ def load_model(path):
     """
     path = pathlib.Path(path).expanduser()
     file = path / "model.keras" if path.is_dir() else path
+    if not file.exists() and _is_export(path):
+        raise InputError(
+            f"{path} is an export: features for other programs, loaded by "
+            "tf.saved_model.load(...). The model that can be trained on is in its run: give the "
+            "folder of the run, which holds model.keras."
+        )
     if not file.exists():
         hint = (
             "The run has not finished: give the command that began it once more."
@@ -35,3 +41,8 @@ def load_model(path):
     if not zipfile.is_zipfile(file):
         raise InputError(f"{file} is no whole .keras file. Restore it from a copy.")
     return keras.models.load_model(file)
+
+
+def _is_export(path):
+    """Whether a folder is an exported version, or holds such."""
+    return (path / "saved_model.pb").is_file() or any(path.glob("*/saved_model.pb"))

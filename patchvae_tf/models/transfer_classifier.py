@@ -10,6 +10,8 @@ from patchvae_tf import backbones, noise
 from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization
 from patchvae_tf.models.base import DistributedModel, dtype_policy_scope
+from patchvae_tf.models.inputs import model_images
+from patchvae_tf.settings.architecture import check_image_size
 
 _DROPOUT = 0.5
 _HIDDEN_UNITS = 512
@@ -100,10 +102,6 @@ class FeatureClassifier(DistributedModel):
             inputs = tf.image.convert_image_dtype(inputs, tf.float32)
         return inputs, labels
 
-    def get_config(self):
-        names = ("num_classes", "feature_shape", "weight_decay", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class TransferClassifier(FeatureClassifier):
@@ -145,10 +143,7 @@ class TransferClassifier(FeatureClassifier):
             raise InputError(
                 f"`freeze` must be one of none, {', '.join(stages)}. Received: {freeze}"
             )
-        if image_size < stride or image_size % stride:
-            raise InputError(
-                f"`image_size` must be a positive multiple of {stride}. Received: {image_size}"
-            )
+        check_image_size(image_size, backbone, stride)
         *_, last = stages.values()
         shape = (image_size // stride, image_size // stride, last.channels)
         super().__init__(num_classes, shape, weight_decay, seed, **kwargs)
@@ -169,6 +164,7 @@ class TransferClassifier(FeatureClassifier):
 
     def feature_map(self, inputs, training=False):
         """φ's maps of images, [batch, image_size / stride, image_size / stride, c]."""
+        inputs = model_images(inputs, self.stride, self.image_size)
         return self.backbone(inputs, training=training)
 
     @property
@@ -187,13 +183,6 @@ class TransferClassifier(FeatureClassifier):
         }
         counted = [weight for weight in self.weights if id(weight) not in statistics]
         return sum(weight.shape.num_elements() for weight in counted)
-
-    def get_config(self):
-        config = super().get_config()
-        del config["feature_shape"]
-        names = ("image_size", "freeze", "stride")
-        own = {name: getattr(self, name) for name in names}
-        return {**config, "backbone": self.backbone_name, **own}
 
 
 def _ranks(logits, labels):

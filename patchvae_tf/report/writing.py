@@ -3,10 +3,11 @@
 import dataclasses
 import time
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.report import page as report_page
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting
 
 _BATCH_PIXELS = 2**18  # of the images that are looked at together
 _STRETCHES = 16  # in which a part of a large data set is read, so that it is of all of it
@@ -14,16 +15,14 @@ _DOTS = 150  # an inch, of the PNG files
 
 
 @dataclasses.dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(Settings):
     """Settings of `python -m trainers.report`."""
 
     run_dir: str | None = setting(None, "Report", "folder of a finished run; needed")
     dataset: str | None = setting(
         None, "Report", "the images to look at, as of the trainer (default: the run's data set)"
     )
-    data_dir: str | None = setting(
-        None, "Report", "folder of prepared TFDS data sets (default: the run's)"
-    )
+    data_dir: str | None = data_dir_setting("the run's")
     split: str | None = setting(
         None, "Report", "the part of the data set (default: test where there is one, else train)"
     )
@@ -31,9 +30,8 @@ class ReportConfig:
         50_000, "Report", "the most images to look at, spread over the data set", minimum=1
     )
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
 
@@ -52,6 +50,7 @@ def write(config, model=None):
         InputError: no finished run, or no images.
     """
     start = time.monotonic()
+    extras.require("report", "the report")
     run_dir = runs.finished(config.run_dir)
     record = runs.read_record(run_dir) or {"settings": {}, "data": {}, "result": None}
     settings = record["settings"]

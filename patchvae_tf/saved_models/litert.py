@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from patchvae_tf.evaluation import evaluation
+from patchvae_tf.evaluation import classifiers, features
 from patchvae_tf.saved_models import model_card, signatures, versions
 
 FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
@@ -103,37 +103,37 @@ def _quantized(converter, float_content, calibration, model):
 
 
 def _costs(function, model, files, training, test):
-    part = training.sample(evaluation.MOST_TRAINING_IMAGES, seed=0)
+    part = training.sample(classifiers.MOST_TRAINING_IMAGES, seed=0)
     shown = (part if test is None else test).images[:_MOST_TEST_IMAGES]
     classifier = labels = None
-    if evaluation.can_classify(part, test):
-        features = evaluation.pooled_features(model.backbone, part.images)
-        classifier = evaluation.classifier(features, part.labels)
+    if classifiers.can_classify(part, test):
+        vectors = features.pooled_features(model.backbone, part.images)
+        classifier = classifiers.classifier(vectors, part.labels)
         labels = test.labels[: len(shown)]
 
-    def top1(features):
-        return classifier and float(classifier.score(np.concatenate(features), labels))
+    def top1(vectors):
+        return classifier and float(classifier.score(np.concatenate(vectors), labels))
 
     costs = {}
     for precision, content in files.items():
         with _quiet():
             run = tf.lite.Interpreter(model_content=content).get_signature_runner()
         squared_error, squared = collections.Counter(), collections.Counter()
-        features, saved_model_features = [], []
+        own_features, saved_model_features = [], []
         for start in range(0, len(shown), _BATCH):
             images = tf.image.convert_image_dtype(shown[start : start + _BATCH], tf.float32)
             outputs, expected = run(images=images), function(images=images)
             for name, output in outputs.items():
                 squared_error[name] += float(np.sum(np.square(output - expected[name])))
                 squared[name] += float(np.sum(np.square(expected[name])))
-            features.append(outputs["features"])
+            own_features.append(outputs["features"])
             saved_model_features.append(expected["features"])
         costs[precision] = Cost(
             size=len(content),
             relative_errors={
                 name: math.sqrt(squared_error[name] / squared[name]) for name in sorted(squared)
             },
-            top1=top1(features),
+            top1=top1(own_features),
             saved_model_top1=top1(saved_model_features),
         )
     return costs

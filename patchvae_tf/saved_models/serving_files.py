@@ -1,7 +1,6 @@
 """What TF Serving wants beside a SavedModel: its settings, and requests to warm up with."""
 
 import tensorflow as tf
-from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from patchvae_tf import runs
 
@@ -80,6 +79,8 @@ def write_warm_up(folder, signatures, image_size, stride):
         image_size: int, pixels of a side.
         stride: int, pixels of a side that one place of a map stands for.
     """
+    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
     sides = {"images": image_size, "latent": image_size // stride}

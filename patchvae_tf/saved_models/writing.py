@@ -1,9 +1,13 @@
 """Writes a trained model as a SavedModel, which TensorFlow alone can load and TF Serving serves."""
 
 import contextlib
+import logging
 
+from patchvae_tf import extras
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.saved_models import versions
+
+_log = logging.getLogger("patchvae_tf")
 
 
 def export_model(model, export_dir, record=None, precision="float32", images=None):
@@ -44,7 +48,10 @@ def export_model(model, export_dir, record=None, precision="float32", images=Non
 
     def write(folder):
         tf.saved_model.save(root, folder, signatures=functions)
-        serving_files.write_warm_up(folder, functions, model.image_size, model.stride)
+        if extras.missing("serving"):
+            _log.warning("no warm-up requests for TF Serving: %s", extras.missing("serving"))
+        else:
+            serving_files.write_warm_up(folder, functions, model.image_size, model.stride)
         model_card.write(folder, facts)
 
     with write_errors_named(export_dir):

@@ -6,9 +6,9 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import pathlib
 
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import check_ranges, precision_setting, setting
+from patchvae_tf.settings import Settings, setting, unsupervised_config
+from patchvae_tf.settings.fields import data_dir_setting, precision_setting
 from patchvae_tf.transfer.config import TransferConfig
 
 COLUMNS = {"conv1": "Conv1", "conv1-3": "Conv1-3", "conv1-5": "Conv1-5", "none": "nothing"}
@@ -51,13 +51,11 @@ PAPER_ORDER = ("patchvae_lw", "patchvae", "beta_vae", "random")  # claimed, best
 
 
 @dataclasses.dataclass(frozen=True)
-class TableConfig:
+class TableConfig(Settings):
     """Settings of `python -m trainers.table`. Defaults: those of the two trainers."""
 
     dataset: str = setting("parts", "Data", "with labels and a test part, as of trainers.transfer")
-    data_dir: str | None = setting(
-        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
-    )
+    data_dir: str | None = data_dir_setting()
     image_size: int = setting(
         32, "Data", "side of the square images in pixels, a multiple of 8", minimum=8
     )
@@ -93,16 +91,11 @@ class TableConfig:
     transfer_learning_rate: float = setting(0.1, "Training", "of the classifiers' SGD", above=0.0)
     precision: str = precision_setting()
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong, in any job."""
-        check_ranges(self)
         if not self.dataset:
             raise InputError("--dataset is missing. --help shows how it is used.")
         jobs(self, pathlib.Path())
-
-    def to_json(self):
-        """Returns a dict of plain values; `TableConfig(**values)` is its inverse."""
-        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +106,7 @@ class TableTraining:
         row: str, a key of `ROWS`.
         seed: int.
         freeze: str, a key of `COLUMNS`; None for the unsupervised training that a row begins with.
-        config: UnsupervisedConfig or TransferConfig, not resolved.
+        config: of `settings.unsupervised.CONFIGS`, or TransferConfig, not resolved.
         folder: pathlib.Path, where it keeps its record.
     """
 
@@ -156,7 +149,7 @@ def _jobs_of_row(config, key, row, seed, folder):
         "precision": config.precision,
     }
     if row.settings is not None:
-        run_config = UnsupervisedConfig(
+        run_config = unsupervised_config(
             **shared, **row.settings, recipe="paper", epochs=config.epochs
         )
         yield TableTraining(key, seed, None, run_config, folder / "run")

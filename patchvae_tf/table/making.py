@@ -4,7 +4,7 @@ import dataclasses
 import time
 
 from patchvae_tf import runs, startup
-from patchvae_tf.settings import setting
+from patchvae_tf.settings import Settings, setting
 from patchvae_tf.table import report as table_report
 from patchvae_tf.table.config import TableConfig, jobs
 from patchvae_tf.training.execution import Execution
@@ -16,7 +16,7 @@ _EXECUTION = Execution()
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """Where a table is kept."""
 
     table_dir: str | None = setting(

@@ -8,6 +8,7 @@ import time
 import typing
 from collections.abc import Callable
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tqdm
@@ -69,7 +70,7 @@ class Training:
         cluster: Cluster.
     """
 
-    model: tf.keras.Model
+    model: keras.Model
     strategy: tf.distribute.Strategy
     data: TrainingData
     execution: Execution

@@ -7,19 +7,20 @@ import dataclasses
 import pathlib
 
 from patchvae_tf import backbones, resnet18_weights, runs
-from patchvae_tf.config import UnsupervisedConfig, check_image_size
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import loaded as exported
-from patchvae_tf.settings import check_ranges, precision_setting, setting, with_dataset_defaults
+from patchvae_tf.settings import Settings, setting, unsupervised, unsupervised_config
+from patchvae_tf.settings.architecture import check_image_size
+from patchvae_tf.settings.fields import data_dir_setting, precision_setting, seed_setting
 
 SOURCES = ("run_dir", "saved_model", "weights", "untrained")
 
-_MODELS = UnsupervisedConfig.__dataclass_fields__["model"].metadata["choices"]
+_MODELS = tuple(unsupervised.CONFIGS)
 _UNTRAINED_SIZE = 32  # pixels, where no trained φ says another
 
 
 @dataclasses.dataclass(frozen=True)
-class TransferConfig:
+class TransferConfig(Settings):
     """Settings of `python -m trainers.transfer`.
 
     Defaults: the original implementation's where it is known; `epochs` and `cut_epochs` are those
@@ -79,9 +80,7 @@ class TransferConfig:
         "labelled: a TFDS name, a folder with train/CLASS and test/CLASS, an .npz file with "
         "x_train, y_train, x_test, y_test, or 'parts'; needed",
     )
-    data_dir: str | None = setting(
-        None, "Data", "folder of prepared TFDS data sets (default: ~/tensorflow_datasets)"
-    )
+    data_dir: str | None = data_dir_setting()
     labels_per_class: int | None = setting(
         None, "Data", "train on so many images of each class, drawn by the seed", minimum=1
     )
@@ -96,10 +95,10 @@ class TransferConfig:
         minimum=0,
     )
     horizontal_flip: bool | None = setting(
-        True,
+        None,
         "Data",
-        "mirror every other training image at random",
-        by_dataset={"cifar100": False},
+        "mirror every other training image at random (default: as the paper does, all but "
+        "cifar100)",
     )
 
     epochs: int = setting(90, "Training", "passes over the training images", minimum=1)
@@ -117,18 +116,11 @@ class TransferConfig:
     weight_decay: float = setting(
         1e-4, "Training", "of all weights that are trained, added to the gradient", minimum=0.0
     )
-    seed: int = setting(
-        0,
-        "Training",
-        "of weights, subset, order, augmentation and dropout",
-        minimum=0,
-        maximum=2**31 - 1,
-    )
+    seed: int = seed_setting("of weights, subset, order, augmentation and dropout")
     precision: str = precision_setting()
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        check_ranges(self)
         given = [f"--{name}" for name in SOURCES if getattr(self, name)]
         if len(given) != 1:
             raise InputError(
@@ -157,10 +149,6 @@ class TransferConfig:
         """Which of `SOURCES` gives φ."""
         return next(name for name in SOURCES if getattr(self, name))
 
-    def to_json(self):
-        """Returns a dict of plain values; `TransferConfig(**values)` is its inverse."""
-        return dataclasses.asdict(self)
-
 
 def resolved(config):
     """Returns the settings with the defaults that depend on data set and φ filled in.
@@ -168,9 +156,11 @@ def resolved(config):
     Raises:
         InputError: φ is not there, or not the one that was asked for.
     """
-    config = with_dataset_defaults(config)
+    if config.horizontal_flip is None:
+        flip = unsupervised_config(recipe="paper", dataset=config.dataset).horizontal_flip
+        config = dataclasses.replace(config, horizontal_flip=flip)
     sources = {"run_dir": _of_run, "saved_model": _of_export, "weights": _of_weights}
-    config = dataclasses.replace(config, **sources.get(config.source, _of_nothing)(config))
+    config = dataclasses.replace(config, **sources.get(config.source, _of_untrained)(config))
     if config.source == "saved_model":
         return dataclasses.replace(config, freeze="conv1-5")
     stages = [stage.name for stage in backbones.stages(config.backbone, config.stride)]
@@ -245,8 +235,8 @@ def _of_weights(config):
             "--weights fits resnet9 with a stride of 8: leave --backbone and --stride out."
         )
     resnet18_weights.read(pathlib.Path(config.weights))
-    return _of_nothing(config)
+    return _of_untrained(config)
 
 
-def _of_nothing(config):
+def _of_untrained(config):
     return _phi(config.image_size or _UNTRAINED_SIZE, config.backbone, config.stride)

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import resnet18_weights
+from patchvae_tf import noise, resnet18_weights
 from patchvae_tf.models import FeatureClassifier, TransferClassifier
 from patchvae_tf.saved_models import loaded as exported
 
@@ -40,7 +40,7 @@ class TransferModel:
         """Returns the compiled model to train on `data`, TransferData; call under the strategy."""
         model = self.classifier
         if self.feature_map is not None:
-            keras.utils.set_random_seed(self.config.seed)
+            noise.set_first_weights(self.config.seed)
             model = FeatureClassifier(
                 data.num_classes,
                 data.training.inputs.shape[1:],
@@ -104,7 +104,7 @@ def prepare(config, data, dtype_policy, strategy):
     trained = None
     if config.source == "run_dir":
         trained = patchvae_tf.load_model(config.run_dir).backbone
-    keras.utils.set_random_seed(config.seed)  # the first weights
+    noise.set_first_weights(config.seed)  # the first weights
     with strategy.scope():
         classifier = TransferClassifier(
             data.num_classes,

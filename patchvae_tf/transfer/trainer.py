@@ -3,14 +3,14 @@
 import dataclasses
 
 from patchvae_tf import runs
-from patchvae_tf.settings import setting
+from patchvae_tf.settings import Settings, setting
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.transfer.config import TransferConfig, resolved
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """Where a transfer is kept; not part of what is learned."""
 
     transfer_dir: str | None = setting(

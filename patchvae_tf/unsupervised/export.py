@@ -3,17 +3,16 @@
 import dataclasses
 
 from patchvae_tf import runs, startup
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import versions, writing
-from patchvae_tf.settings import check_ranges, setting
+from patchvae_tf.settings import Settings, setting, unsupervised_config
 
 _FOLDERS = {"saved_model": "export", "litert": "litert"}
 _SHOWN_DIFFERENCES = 256  # images on which a precision is compared with float32
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportConfig:
+class ExportConfig(Settings):
     """Settings of `python -m export.saved_model`."""
 
     run_dir: str | None = setting(None, "Export", "folder of a finished run; needed")
@@ -37,9 +36,8 @@ class ExportConfig:
         choices=("float32", "mixed_bfloat16"),
     )
 
-    def __post_init__(self):
+    def check(self):
         """Raises InputError for settings that do not go together."""
-        check_ranges(self)
         if self.format == "litert" and self.precision != "float32":
             raise InputError(
                 "--format=litert writes a float32 and an int8 file, whatever --precision is. "
@@ -76,7 +74,7 @@ def export_run(config: ExportConfig) -> None:
 
     model = patchvae_tf.load_model(run_dir)
     writing.check_exportable(model)
-    images = load_images(UnsupervisedConfig(**record["settings"])) if measures else None
+    images = load_images(unsupervised_config(**record["settings"])) if measures else None
     if config.format == "saved_model":
         shown = images and images.shown(_SHOWN_DIFFERENCES)
         version = writing.export_model(model, export_dir, record, config.precision, shown)

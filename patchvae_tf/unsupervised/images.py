@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from patchvae_tf import datasets
 from patchvae_tf.cluster import data_services as services
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 
 _NUM_PICTURED = 8
 _MOST_DECODED = 64e9  # bytes of images that are decoded before, in memory or in a temporary file
@@ -107,7 +107,7 @@ def load_images(config, data_services=()):
     """Reads the training images of the settings, or opens them, and holds out the validation part.
 
     Args:
-        config: UnsupervisedConfig, resolved.
+        config: UnsupervisedConfig.
         data_services: addresses that will read and decode streamed images.
 
     Raises:

@@ -3,17 +3,17 @@
 import contextlib
 import dataclasses
 
-from patchvae_tf import runs
+from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import setting
+from patchvae_tf.settings import Settings, setting, unsupervised_config
+from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Settings):
     """Where a run is kept, and what it leaves there at its end; not part of what is learned."""
 
     run_dir: str | None = setting(
@@ -37,16 +37,44 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
         RunError: training cannot go on.
         interruption.Stop: stopped on request, all saved.
     """
-    config = config.resolved()
     folder = options.run_dir or runs.default_dir(config, config.image_size, config.model)
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
+
+
+def train_model(run_dir: str | None = None, **settings):
+    """Trains from Python as the command does, and returns the trained model.
+
+    Checkpoints, record, pictures and export are in the run's folder; the same call goes on where
+    it stopped.
+
+    Args:
+        run_dir: folder of the run; None for one whose name is made from the settings.
+        **settings: by the names of the command's flags, e.g. dataset="FOLDER", image_size=64.
+
+    Raises:
+        InputError: bad settings, data or folder.
+        RunError: training cannot go on.
+        KeyboardInterrupt: stopped by Ctrl-C, all saved.
+    """
+    config = unsupervised_config(**settings)
+    folder = run_dir or runs.default_dir(config, config.image_size, config.model)
+    stop_request = interruption.StopRequest()
+    try:
+        train(config, Options(run_dir=folder), Execution(), stop_request)
+    except interruption.Stop as stop:
+        raise KeyboardInterrupt(str(stop)) from None
+    finally:
+        stop_request.restore()
+    from patchvae_tf import models
+
+    return models.load_model(folder)
 
 
 class UnsupervisedTrainer(session.Trainer):
     """A model that learns from images alone.
 
     Args:
-        config: UnsupervisedConfig, resolved.
+        config: UnsupervisedConfig.
         options: Options.
         execution: Execution.
     """
@@ -70,12 +98,12 @@ class UnsupervisedTrainer(session.Trainer):
         return self._images.description
 
     def build(self, strategy):
-        from patchvae_tf.unsupervised import building
+        from patchvae_tf import models, optimizers
 
         images = self._images
-        model = building.build_model(
-            self.config, self._dtype_policy, strategy, images.steps_per_epoch
-        )
+        with strategy.scope():
+            model = models.from_settings(self.config, dtype=self._dtype_policy)
+            model.compile(optimizers.of_settings(self.config, images.steps_per_epoch))
         return model, images
 
     def opening(self, model, data):
@@ -90,9 +118,11 @@ class UnsupervisedTrainer(session.Trainer):
         )
 
     def on_epoch(self, run_folder, model, data):
-        from patchvae_tf.training import summaries
+        if extras.missing("report"):
+            return super().on_epoch(run_folder, model, data)
+        from patchvae_tf.unsupervised.pictures import Pictures
 
-        return summaries.Pictures(model, data.checked, run_folder.path, data.epochs).write
+        return Pictures(model, data.checked, run_folder.path, data.epochs).write
 
     @contextlib.contextmanager
     def guarded(self):
@@ -101,7 +131,6 @@ class UnsupervisedTrainer(session.Trainer):
 
     def finish(self, model, run_folder, result):
         """Writes the model, what its features are worth, and its export."""
-        from patchvae_tf.evaluation import evaluation
         from patchvae_tf.saved_models import writing
 
         config, images = self.config, self._images
@@ -110,7 +139,13 @@ class UnsupervisedTrainer(session.Trainer):
         result = {**result, "parameters": _parameters(model)}
         if images.is_streamed:
             result["unreadable"] = images.training.unreadable.keys
-        probe = evaluation.linear_probe(model, images.training, images.validation, config.seed)
+        probe = None
+        if extras.missing("report"):
+            print(f"no linear probe: {extras.missing('report')}", flush=True)
+        else:
+            from patchvae_tf.evaluation import classifiers
+
+            probe = classifiers.linear_probe(model, images.training, images.validation, config.seed)
         if probe:
             result["linear_probe"] = probe
             print(

@@ -24,13 +24,15 @@ def sample_prior(model, count, seed=0):
     if not hasattr(model, "num_parts"):
         return model.decoder(noise.normal([count, model.latent_dim], draws)).numpy()
     side = model.image_size // model.stride
-    u = noise.uniform([count, side, side, model.num_parts], noise.fold_in(draws, 1))
+    u = noise.uniform(
+        [count, side, side, model.num_parts], noise.fold_in(draws, noise.Purpose.OCCURRENCE)
+    )
     if model.occurrence == "categorical":
         occurrence = tf.one_hot(tf.argmax(u, axis=-1), model.num_parts)
     else:
         occurrence = tf.cast(u < (model.occurrence_prior or 1.0 / model.num_parts), tf.float32)
     shape = [count, model.num_parts, model.appearance_dim]
-    appearance = noise.normal(shape, noise.fold_in(draws, 2))
+    appearance = noise.normal(shape, noise.fold_in(draws, noise.Purpose.APPEARANCE))
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()
 
 

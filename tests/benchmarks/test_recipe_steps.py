@@ -1,7 +1,7 @@
 """The measuring is right; what it measures is not tested."""
 
 from benchmarks import recipe_steps
-from patchvae_tf import recipes
+from patchvae_tf.settings import recipes
 
 
 def test_every_recipe_has_a_rate():

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, InputError, PatchVAE, losses, noise
+from patchvae_tf.settings import BetaVAEObjective, PartObjective
 from tests.testing_utils import random_images
 
 IMAGES = random_images(8)
@@ -21,7 +22,11 @@ def _stopped(model, side):
 
 
 def _models():
-    return [BiGAN(), PatchVAE(adversarial_weight=2.0), BetaVAE(adversarial_weight=2.0)]
+    return [
+        BiGAN(),
+        PatchVAE(objective=PartObjective(adversarial_weight=2.0)),
+        BetaVAE(objective=BetaVAEObjective(adversarial_weight=2.0)),
+    ]
 
 
 @pytest.mark.parametrize("index", range(3))
@@ -42,7 +47,7 @@ def test_each_optimizer_moves_its_own_side(index, side):
 @pytest.mark.parametrize("model_class", [PatchVAE, BetaVAE])
 def test_adversarial_terms_are_the_discriminators(model_class):
     plain = model_class()
-    model = model_class(adversarial_weight=2.0)
+    model = model_class(objective={"adversarial_weight": 2.0})
     names = ("adversarial", "discriminator_loss", "discriminator_rate")
     assert set(model.trackers) - set(plain.trackers) == set(names)
     judging = {id(weight) for weight in model.discriminator.weights}
@@ -112,5 +117,5 @@ def test_second_optimizer_has_the_first_ones_settings_and_its_own_state():
 
 
 def test_negative_weight_is_refused():
-    with pytest.raises(InputError, match="`adversarial_weight` must be at least 0"):
-        PatchVAE(adversarial_weight=-1.0)
+    with pytest.raises(InputError, match="adversarial_weight must be at least 0"):
+        PatchVAE(objective=PartObjective(adversarial_weight=-1.0))

@@ -1,3 +1,5 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -5,17 +7,19 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, PatchVAE
 from patchvae_tf.errors import InputError
-from patchvae_tf.models.agreement import PartAgreement, contrast
+from patchvae_tf.objectives.agreement import PartAgreement, contrast
+from patchvae_tf.settings import PartObjective, Views
 from tests.testing_utils import random_images
 
 IMAGES = random_images(8, 16)
-VIEWS = {"crop_side": 0.6, "color_jitter": 1.0, "mask_share": 0.5}
+VIEWS = Views(crop_side=0.6, color_jitter=1.0, mask_share=0.5)
 
 
 def _model(**kwargs):
     keras.utils.set_random_seed(0)
     small = {"image_size": 16, "num_parts": 3, "appearance_dim": 2}
-    model = PatchVAE(**{**small, "agreement_weight": 10.0, **VIEWS, **kwargs})
+    agreeing = {"objective": PartObjective(agreement_weight=10.0), "views": VIEWS}
+    model = PatchVAE(**small, **{**agreeing, **kwargs})
     model.compile(optimizer=keras.optimizers.SGD(1e-6, 0.9))
     return model
 
@@ -34,11 +38,11 @@ def _contrast(views):
 def test_contrast_by_its_formula():
     views = np.random.default_rng(0).normal(size=(2, 5, 4))
     views /= np.linalg.norm(views, axis=-1, keepdims=True)
-    found = contrast(tf.constant(views, tf.float32))
+    found = contrast(tf.constant(views, tf.float32), 0.2)
     np.testing.assert_allclose(found, _contrast(views), rtol=1e-5)
     # The same codes twice, and all others at right angles: log(1 + 8 exp(-5)).
     alike = tf.stack([tf.eye(5), tf.eye(5)])
-    np.testing.assert_allclose(contrast(alike), np.log1p(8 * np.exp(-5.0)), rtol=1e-4)
+    np.testing.assert_allclose(contrast(alike, 0.2), np.log1p(8 * np.exp(-5.0)), rtol=1e-4)
 
 
 def test_agreement_is_of_expanded_codes():
@@ -46,8 +50,7 @@ def test_agreement_is_of_expanded_codes():
     first, second = np.random.default_rng(1).normal(size=(2, 6, 5)).astype("float32")
     value = layer(first, second)
     x = tf.concat([first, second], 0)[:, tf.newaxis, tf.newaxis]
-    for one in layer.expander:
-        x = one(x)
+    x = layer.expanded(tf.nn.relu(layer.normalization(layer.hidden(x))))
     x = x[:, 0, 0].numpy()
     x /= np.linalg.norm(x, axis=-1, keepdims=True)
     np.testing.assert_allclose(value, _contrast(x.reshape(2, 6, 512)), rtol=1e-4)
@@ -79,18 +82,21 @@ def test_agreement_counts_with_its_weight_and_is_0_where_there_is_one_view():
 
 @pytest.mark.parametrize("make", [PatchVAE, BetaVAE])
 def test_what_is_rebuilt_is_the_crop_with_its_own_colours(make):
-    model = make(image_size=16, **VIEWS)
+    model = make(image_size=16, views=VIEWS)
     images, seed = tf.constant(IMAGES), tf.constant([5, 6])
-    seen, target = model.view(images, seed)
+    seen, target = model.random_views.first(images, seed)
     assert np.mean(np.all(seen.numpy() == 0.5, axis=-1)) == pytest.approx(0.5, abs=0.15)
     assert 0.0 <= np.min(target) <= np.max(target) <= 1.0
-    outputs = model(seen, training=True, seed=seed)
+    if make is PatchVAE:
+        outputs = model.rebuild(model.encode(seen, training=True), training=True, seed=seed)
+    else:
+        outputs = model._outputs(seen, training=True, seed=seed)
     error = 4 * model.laplacian_weights(target) * (target - outputs["reconstruction"]) ** 2
     terms = model.loss_terms(images, tf.constant(0, tf.int64), seed, training=True)
     np.testing.assert_allclose(
         terms["reconstruction"], tf.reduce_sum(error, axis=[1, 2, 3]), rtol=1e-4
     )
-    for one in model.view(images, None):
+    for one in model.random_views.first(images, None):
         np.testing.assert_array_equal(one, images)
 
 
@@ -124,15 +130,15 @@ def start_weights(model, start):
 
 
 def test_keras_file_keeps_views_and_agreement(tmp_path):
-    model = _model(mask_size=8)
+    model = _model(views=dataclasses.replace(VIEWS, mask_size=8))
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     assert loaded.get_config() == model.get_config()
-    assert (loaded.block_masking.block_size, loaded.random_crop.least_side) == (8, 0.6)
+    assert (loaded.views.mask_size, loaded.views.crop_side) == (8, 0.6)
     for one, other in zip(model.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 def test_a_block_that_does_not_divide_the_image_is_refused():
-    with pytest.raises(InputError, match="`mask_size` must divide the image size, 16"):
-        PatchVAE(image_size=16, mask_size=5)
+    with pytest.raises(InputError, match="mask_size must divide image_size, 16"):
+        PatchVAE(image_size=16, views=Views(mask_size=5))

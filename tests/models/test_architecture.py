@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from patchvae_tf import BetaVAE, BiGAN, PatchVAE, backbones
+from patchvae_tf.settings import PartObjective
 from tests.testing_utils import random_images
 
 STAGES = {"conv1": "conv1_pool", "conv1-3": "conv3_out", "conv1-5": "conv5_out"}  # Table 5's
@@ -123,7 +124,7 @@ def test_bigan_is_tables_1_to_4(image_size):
 
 
 def test_image_discriminator_is_section_a():
-    discriminator = PatchVAE(adversarial_weight=1.0).discriminator
+    discriminator = PatchVAE(objective=PartObjective(adversarial_weight=1.0)).discriminator
     convolutions = [la for la in discriminator.layers if isinstance(la, keras.layers.Conv2D)]
     assert [(la.kernel_size[0], la.strides[0], la.filters) for la in convolutions] == [
         (4, 2, 64),

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, InputError, losses
 from patchvae_tf.layers import LaplacianWeights
+from patchvae_tf.settings import BetaVAEObjective
 from tests.testing_utils import random_images
 
 IMAGES = random_images(3)
@@ -30,7 +31,7 @@ def test_code_of_one_image_alone_keeps_its_batch_axis():
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_loss_is_reconstruction_plus_weighted_kl(weighted):
-    model = BetaVAE(kl_weight=4.0, weighted_reconstruction=weighted)
+    model = BetaVAE(objective=BetaVAEObjective(kl_weight=4.0, weighted_reconstruction=weighted))
     outputs = model(IMAGES)
     terms = model.loss_terms(tf.constant(IMAGES), STEP)
     weights = LaplacianWeights(8)(IMAGES) if weighted else None

@@ -6,15 +6,12 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import InputError, PatchVAE, losses
-from patchvae_tf.config import UnsupervisedConfig
+from patchvae_tf.settings import PartObjective, unsupervised_config
 from tests.testing_utils import random_images
 
-OPTIONS = {
-    "independent_decoders": True,
-    "part_reconstruction_weight": 2.0,
-    "entropy_across_weight": 3.0,
-    "entropy_within_weight": 5.0,
-}
+OPTIONS = PartObjective(
+    part_reconstruction_weight=2.0, entropy_across_weight=3.0, entropy_within_weight=5.0
+)
 
 
 def _model(**kwargs):
@@ -24,7 +21,7 @@ def _model(**kwargs):
 
 @pytest.fixture(scope="module")
 def model():
-    return _model(**OPTIONS)
+    return _model(independent_decoders=True, objective=OPTIONS)
 
 
 def test_part_squared_error_against_hand_values():
@@ -157,11 +154,9 @@ def test_a_model_with_options_learns_and_is_read_back(model, tmp_path):
 
 
 def test_what_does_not_go_together_is_refused():
-    with pytest.raises(InputError, match="needs `independent_decoders`: .* Received: 1.0"):
-        PatchVAE(part_reconstruction_weight=1.0)
-    with pytest.raises(
-        InputError, match="`entropy_within_weight` must be at least 0. Received: -1"
-    ):
-        PatchVAE(entropy_within_weight=-1.0)
-    with pytest.raises(InputError, match="--part_reconstruction_weight needs --independent_decod"):
-        UnsupervisedConfig(part_reconstruction_weight=1.0)
+    with pytest.raises(InputError, match="needs independent_decoders: .* Received: 1.0"):
+        PatchVAE(objective=PartObjective(part_reconstruction_weight=1.0))
+    with pytest.raises(InputError, match="entropy_within_weight must be at least 0. Received: -1"):
+        PartObjective(entropy_within_weight=-1.0)
+    with pytest.raises(InputError, match="part_reconstruction_weight needs independent_decoders"):
+        unsupervised_config(part_reconstruction_weight=1.0)

@@ -6,11 +6,12 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, PatchVAE
+from patchvae_tf.settings import PartObjective, Views
 from tests.testing_utils import random_images
 
 
 def adversarial_patch_vae(**kwargs):
-    return PatchVAE(adversarial_weight=20.0, **kwargs)
+    return PatchVAE(objective=PartObjective(adversarial_weight=20.0), **kwargs)
 
 
 MODELS = [PatchVAE, BetaVAE, BiGAN, adversarial_patch_vae]
@@ -163,18 +164,24 @@ def test_configuration_of_every_argument_survives():
         "appearance_dim": 3,
         "occurrence": "categorical",
         "hard_occurrence": True,
-        "occurrence_prior": 0.2,
-        "occurrence_weight": 3.0,
-        "appearance_weight": 0.5,
-        "weighted_reconstruction": False,
-        "temperature": 0.8,
-        "temperature_rate": 1e-4,
-        "temperature_interval": 10,
-        "temperature_floor": 0.2,
+        "independent_decoders": True,
+        "backbone": "pyramid",
+        "stride": 16,
+        "objective": PartObjective(
+            occurrence_weight=3.0,
+            appearance_weight=0.5,
+            weighted_reconstruction=False,
+            temperature=0.8,
+            temperature_rate=1e-4,
+            temperature_interval=10,
+            temperature_floor=0.2,
+        ).to_json(),
+        "views": Views(crop_side=0.5, mask_size=8).to_json(),
         "seed": 9,
     }
     config = PatchVAE(**arguments).get_config()
     assert {name: config[name] for name in arguments} == arguments
+    assert config["objective"]["temperature_interval"] == 10
     assert PatchVAE.from_config(config).get_config() == config
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from patchvae_tf import interruption
 from patchvae_tf.cluster import workers as clusters
+from patchvae_tf.settings import PartObjective, Views
 from patchvae_tf.training.execution import Execution
 from tests.testing_utils import random_images
 
@@ -24,33 +25,23 @@ SEEDS = {"agreement": 2, "adversarial": 1, "bigan": 1}
 RATES = {"patchvae": 1e-5, "agreement": 1e-7, "beta_vae": 1e-6, "bigan": 1e-3, "adversarial": 1e-6}
 
 
-def train(name, cluster, strategy, execution, stop_request):
-    """Returns the weights, the furthest that a trained one went, and the validation loss."""
-    import tensorflow as tf
+class _Data:
+    """A `loop.TrainingData`."""
 
-    import patchvae_tf
-    from patchvae_tf import datasets, runs
-    from patchvae_tf.training import checkpoints, loop
+    steps_per_epoch, epochs, batch_size = 3, STEPS // 3, BATCH
 
-    keras.utils.set_random_seed(SEEDS.get(name, 0))
-    with strategy.scope():
-        model = {
-            "patchvae": lambda: patchvae_tf.PatchVAE(16, num_parts=2),
-            "agreement": lambda: patchvae_tf.PatchVAE(
-                16, num_parts=2, crop_side=0.35, color_jitter=1.0, agreement_weight=300.0
-            ),
-            "adversarial": lambda: patchvae_tf.PatchVAE(16, num_parts=2, adversarial_weight=20.0),
-            "beta_vae": lambda: patchvae_tf.BetaVAE(16, latent_dim=4),
-            "bigan": lambda: patchvae_tf.BiGAN(16, latent_dim=4),
-        }[name]()
-        sides = {"optimizer": RATES[name], "discriminator_optimizer": 1e-3}
-        model.compile(**{side: keras.optimizers.SGD(rate, 0.9) for side, rate in sides.items()})
-    before = [weight.numpy() for weight in model.trainable_weights]
-    images = (random_images(3 * BATCH, 16) * 255).astype("uint8")
+    def __init__(self, images):
+        from patchvae_tf import datasets
 
-    def batches(start_step, rows):
+        self._images = images
+        self.checked = images[:2]
+        self.validation_batches = datasets.evaluation_batches(images, batch_size=5)
+
+    def training_batches(self, start_step, rows):
+        from patchvae_tf import datasets
+
         return datasets.training_batches(
-            images,
+            self._images,
             batch_size=BATCH,
             seed=0,
             flip=True,
@@ -59,15 +50,40 @@ def train(name, cluster, strategy, execution, stop_request):
             rows=rows,
         )
 
-    job = loop.Job(
+
+def train(name, cluster, strategy, execution, stop_request):
+    """Returns the weights, the furthest that a trained one went, and the validation loss."""
+    import tensorflow as tf
+
+    import patchvae_tf
+    from patchvae_tf import runs
+    from patchvae_tf.training import checkpoints, loop
+
+    keras.utils.set_random_seed(SEEDS.get(name, 0))
+    with strategy.scope():
+        model = {
+            "patchvae": lambda: patchvae_tf.PatchVAE(16, num_parts=2),
+            "agreement": lambda: patchvae_tf.PatchVAE(
+                16,
+                num_parts=2,
+                objective=PartObjective(agreement_weight=300.0),
+                views=Views(crop_side=0.35, color_jitter=1.0),
+            ),
+            "adversarial": lambda: patchvae_tf.PatchVAE(
+                16, num_parts=2, objective=PartObjective(adversarial_weight=20.0)
+            ),
+            "beta_vae": lambda: patchvae_tf.BetaVAE(16, latent_dim=4),
+            "bigan": lambda: patchvae_tf.BiGAN(16, latent_dim=4),
+        }[name]()
+        sides = {"optimizer": RATES[name], "discriminator_optimizer": 1e-3}
+        model.compile(**{side: keras.optimizers.SGD(rate, 0.9) for side, rate in sides.items()})
+    before = [weight.numpy() for weight in model.trainable_weights]
+    images = (random_images(3 * BATCH, 16) * 255).astype("uint8")
+
+    training = loop.Training(
         model=model,
         strategy=strategy,
-        training_batches=batches,
-        validation_batches=datasets.evaluation_batches(images, batch_size=5),
-        checked=images[:2],
-        steps_per_epoch=3,
-        epochs=STEPS // 3,
-        batch_size=BATCH,
+        data=_Data(images),
         execution=execution,
         on_epoch=lambda epoch, step, record: None,
         cluster=cluster,
@@ -76,7 +92,7 @@ def train(name, cluster, strategy, execution, stop_request):
         run_folder = runs.RunFolder(folder, writes=cluster.is_chief)
         saved = checkpoints.Checkpoints(folder, model, writes=cluster.is_chief)
         writer = tf.summary.create_noop_writer()
-        assert loop.train(job, saved, run_folder, writer, stop_request)
+        assert loop.train(training, saved, run_folder, writer, stop_request)
         validation = run_folder.last_metrics["val_loss"] if cluster.is_chief else 0.0
         clusters.wait_for_all(cluster, strategy)
     after = [weight.numpy() for weight in model.trainable_weights]

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, PatchVAE, RunError
 from patchvae_tf.models.base import UnsupervisedModel
+from patchvae_tf.settings import BetaVAEObjective, PartObjective, Views
 from patchvae_tf.training.checkpoints import Checkpoints
 from tests.testing_utils import random_images
 
@@ -68,8 +69,15 @@ def test_restores_weights_optimizer_and_running_means(tmp_path):
     "make",
     [
         lambda: BiGAN(image_size=8, latent_dim=3),
-        lambda: BetaVAE(image_size=8, latent_dim=3, adversarial_weight=1.0),
-        lambda: PatchVAE(image_size=8, num_parts=2, agreement_weight=1.0, crop_side=0.5),
+        lambda: BetaVAE(
+            image_size=8, latent_dim=3, objective=BetaVAEObjective(adversarial_weight=1.0)
+        ),
+        lambda: PatchVAE(
+            image_size=8,
+            num_parts=2,
+            objective=PartObjective(agreement_weight=1.0),
+            views=Views(crop_side=0.5),
+        ),
         lambda: PatchVAE(image_size=8, num_parts=2, independent_decoders=True),
     ],
     ids=["bigan", "adversarial", "agreement", "independent decoders"],

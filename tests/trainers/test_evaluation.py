@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from patchvae_tf import PatchVAE, backbones
 from patchvae_tf.datasets import ImageSet
-from patchvae_tf.evaluation import evaluation
+from patchvae_tf.evaluation import classifiers, features, part_matching
 
 
 def _image_set(labels, seed=0):
@@ -20,7 +20,7 @@ def _image_set(labels, seed=0):
 def test_what_can_be_told_apart_is_told_apart():
     model = PatchVAE(image_size=16)
     before = [np.array(weight) for weight in model.weights]
-    result = evaluation.linear_probe(
+    result = classifiers.linear_probe(
         model, _image_set([0, 1] * 30), _image_set([0, 0, 1], 5), seed=0
     )
     assert result == {
@@ -41,7 +41,7 @@ def test_labels_that_mean_nothing_are_not_learned():
         ImageSet(part.images, rng.integers(0, 2, len(part)), None, part.keys)
         for part in (training, test)
     ]
-    result = evaluation.linear_probe(PatchVAE(image_size=16), *random_labels, seed=0)
+    result = classifiers.linear_probe(PatchVAE(image_size=16), *random_labels, seed=0)
     assert result["top1"] == pytest.approx(0.5, abs=0.12)
 
 
@@ -52,31 +52,31 @@ def test_the_untrained_backbone_is_that_of_the_seed():
         rng.integers(0, 256, (300, 16, 16, 3), "uint8"), rng.integers(0, 2, 300), None, ("",) * 300
     )
     model = PatchVAE(image_size=16)
-    one, same = (evaluation.linear_probe(model, noisy, noisy, seed=4) for _ in range(2))
+    one, same = (classifiers.linear_probe(model, noisy, noisy, seed=4) for _ in range(2))
     assert one == same
     assert one["random_backbone_top1"] > 0.6  # fitted on what it is scored on
-    assert evaluation.linear_probe(model, training, None, seed=0) is None
+    assert classifiers.linear_probe(model, training, None, seed=0) is None
     unlabelled = ImageSet(test.images, None, None, test.keys)
-    assert evaluation.linear_probe(model, training, unlabelled, seed=0) is None
-    assert evaluation.linear_probe(model, _image_set([1, 1]), test, seed=0) is None
+    assert classifiers.linear_probe(model, training, unlabelled, seed=0) is None
+    assert classifiers.linear_probe(model, _image_set([1, 1]), test, seed=0) is None
 
 
 def test_features_are_pooled_in_float32_whatever_the_policy():
     backbone = backbones.build()
     images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
-    features = evaluation.pooled_features(backbone, images)
+    found = features.pooled_features(backbone, images)
     expected = tf.function(backbone)(tf.image.convert_image_dtype(images[250:], tf.float32))
     np.testing.assert_allclose(
-        features[250:], tf.reduce_mean(expected, axis=[1, 2]), rtol=1e-5, atol=1e-6
+        found[250:], tf.reduce_mean(expected, axis=[1, 2]), rtol=1e-5, atol=1e-6
     )
-    assert (features.shape, features.dtype) == ((300, 128), "float32")
+    assert (found.shape, found.dtype) == ((300, 128), "float32")
 
 
 def test_areas_under_roc_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     truths = rng.random((500, 3)) < (0.1, 0.5, 0.9)
     scores = np.round(rng.normal(size=(500, 2)) + truths[:, :1], 1)  # with ties
-    areas = evaluation.areas_under_roc(scores, truths)
+    areas = part_matching.areas_under_roc(scores, truths)
     for learned in range(2):
         for true in range(3):
             expected = roc_auc_score(truths[:, true], scores[:, learned])
@@ -91,11 +91,11 @@ def test_each_learned_part_stands_for_one_true_part():
     occurrence = np.concatenate(
         [part_maps[..., 1:2] + noise, noise, part_maps[..., :1] + noise], axis=-1
     )
-    matches = evaluation.match_parts(occurrence, part_maps)
+    matches = part_matching.match_parts(occurrence, part_maps)
     assert [match.learned for match in matches] == [2, 0, 1]
     assert [match.area for match in matches[:2]] == [1.0, 1.0]
     assert matches[2].area == pytest.approx(0.5, abs=0.1)
-    fewer = evaluation.match_parts(occurrence[..., :1], part_maps)
+    fewer = part_matching.match_parts(occurrence[..., :1], part_maps)
     assert [match.learned for match in fewer] == [None, 0, None]
     assert [match.area for match in fewer] == [0.5, 1.0, 0.5]
 
@@ -103,7 +103,7 @@ def test_each_learned_part_stands_for_one_true_part():
 def test_occurrence_maps_are_the_models():
     model = PatchVAE(image_size=16, num_parts=3)
     images = np.random.default_rng(0).integers(0, 256, (300, 16, 16, 3), "uint8")
-    maps = evaluation.occurrence_maps(model, images)
+    maps = features.occurrence_maps(model, images)
     expected = model(tf.image.convert_image_dtype(images[295:], tf.float32))["occurrence"]
     np.testing.assert_allclose(maps[295:], expected, rtol=1e-5, atol=1e-6)
     assert maps.shape == (300, 2, 2, 3)
@@ -115,14 +115,14 @@ def test_stage_features_are_phis_maps():
     images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), "uint8")
     maps = tf.keras.Model(backbone.input, backbone.get_layer("conv3_out").output)
     expected = maps(tf.image.convert_image_dtype(images, tf.float32)).numpy()  # [5, 4, 4, 64]
-    flattened = evaluation.stage_features(backbone, images, stage, pooled=False)
+    flattened = features.stage_features(backbone, images, stage, pooled=False)
     np.testing.assert_allclose(flattened, expected.reshape(5, -1), rtol=1e-5, atol=1e-5)
-    pooled = evaluation.stage_features(backbone, images, stage, pooled=True)
+    pooled = features.stage_features(backbone, images, stage, pooled=True)
     np.testing.assert_allclose(pooled, expected.mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
 
 
 def test_neighbours_vote():
     features = np.array([[0.0, 1.0]] * 3 + [[1.0, 0.0]] * 2 + [[0.0, 1.1]])
     labels = np.array([0, 0, 0, 1, 1, 1])  # the last one lies among the others' class
-    voters = evaluation.nearest_neighbours(features, labels, count=3)
+    voters = classifiers.nearest_neighbours(found, labels, count=3)
     np.testing.assert_array_equal(voters.predict([[0.0, 1.05], [1.1, 0.0]]), [0, 1])

@@ -38,7 +38,7 @@ def test_an_untrained_model_scores_as_one(tmp_path):
 
 def test_true_maps_score_one_and_dealt_ones_do_not(monkeypatch):
     from patchvae_tf import datasets
-    from patchvae_tf.evaluation import evaluation
+    from patchvae_tf.evaluation import features
 
     scenes = datasets.load("parts", "test", image_size=32)
     model = PatchVAE(image_size=32)
@@ -46,8 +46,8 @@ def test_true_maps_score_one_and_dealt_ones_do_not(monkeypatch):
     def oracle(asked, images):
         return scenes.part_maps.astype("float32") if asked is model else untrained(asked, images)
 
-    untrained = evaluation.occurrence_maps
-    monkeypatch.setattr(evaluation, "occurrence_maps", oracle)
+    untrained = features.occurrence_maps
+    monkeypatch.setattr(features, "occurrence_maps", oracle)
     result = parts_score.score(model, "test", seed=0)
     assert result["mean_area"] == 1.0
     assert [match["learned"] for match in result["parts"].values()] == list(range(12))

@@ -79,7 +79,7 @@ def test_every_row_and_column_is_trained_after_what_it_needs(tmp_path):
 def test_settings_of_the_jobs():
     config = TableConfig(dataset="cifar100", epochs=3, transfer_epochs=6, labels_per_class=10)
     by_name = {(job.row, job.seed, job.freeze): job for job in jobs(config, pathlib.Path("t"))}
-    run = by_name["beta_vae", 2, None].config.resolved()
+    run = by_name["beta_vae", 2, None].config
     assert (run.model, run.weighted_reconstruction, run.seed) == ("beta_vae", False, 2)
     assert (run.epochs, run.horizontal_flip, run.batch_size) == (3, False, 128)
     assert by_name["patchvae_lw", 0, None].config.weighted_reconstruction

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf import InputError
-from patchvae_tf.config import UnsupervisedConfig
 from patchvae_tf.saved_models.signatures import with_policy
+from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.checkpoints import Checkpoints
 from patchvae_tf.unsupervised import setup
 from tests.testing_utils import random_images
@@ -240,7 +240,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
     assert "Traceback" not in failed.stderr
     good = re.search(r"checkpoint is (\S+)\.", last)[1]
     model = setup.build_model(
-        UnsupervisedConfig(dataset=str(images), image_size=16, num_parts=4).resolved(),
+        unsupervised_config(dataset=str(images), image_size=16, num_parts=4),
         "float32",
         tf.distribute.get_strategy(),
         steps_per_epoch=1,

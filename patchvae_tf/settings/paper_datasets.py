@@ -1,10 +1,7 @@
-"""Presets: what `--preset` stands for, the paper's data sets with their settings.
-
-A setting that is given as a flag of its own goes before the preset's, the preset's before the
-recipe's, which says the rest. Needs no TensorFlow.
-"""
+"""The paper's data sets: what `paper_dataset` stands for."""
 
 import types
+from collections.abc import Mapping
 
 _VALUES = {
     "cifar100": {"dataset": "cifar100", "image_size": 32},
@@ -27,13 +24,11 @@ _VALUES = {
 NAMES = tuple(_VALUES)
 
 
-def values(preset):
-    """The settings of a preset.
+def values(paper_dataset: str | None) -> Mapping[str, object]:
+    """The settings of one of `NAMES`, or none for None."""
+    return types.MappingProxyType(_VALUES[paper_dataset] if paper_dataset else {})
 
-    Args:
-        preset: str, one of `NAMES`, or None for none.
 
-    Returns:
-        read-only dict: setting -> value.
-    """
-    return types.MappingProxyType(_VALUES[preset] if preset else {})
+def bare_name(dataset: str) -> str:
+    """`name` of TFDS's `name/config:version`; a path stays as it is."""
+    return dataset.partition(":")[0]

@@ -5,9 +5,6 @@ import tensorflow as tf
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
-_WIDTH = 512
-_TEMPERATURE = 0.2
-
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class PartAgreement(keras.layers.Layer):
@@ -18,12 +15,14 @@ class PartAgreement(keras.layers.Layer):
     batch. An image's parts then have to be found, and to look alike, under another crop and other
     colours, and to differ from other images'.
 
-    Formula, for view v of image i: −log softmax over (w, j) ≠ (v, i) of z[v, i] · z[w, j] / 0.2, at
+    Formula, for view v of image i: −log softmax over (w, j) ≠ (v, i) of z[v, i] · z[w, j] / t, at
     (1 − v, i); the mean of both views. Source: NT-Xent of Chen et al., "A Simple Framework for
     Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes in place of
     pooled features are ours.
 
     Args:
+        width: int, of the expander's two layers.
+        temperature: float, t above; small ones look at the nearest other images alone.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
@@ -33,58 +32,60 @@ class PartAgreement(keras.layers.Layer):
     Output: float32 [local batch], nats.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, width=512, temperature=0.2, **kwargs):
         super().__init__(**kwargs)
-        # Of maps of one place, because batch normalisation takes maps.
-        self.expander = [
-            keras.layers.Dense(_WIDTH, use_bias=False, dtype=self.dtype_policy),
-            BatchNormalization(dtype=self.dtype_policy),
-            keras.layers.ReLU(dtype=self.dtype_policy),
-            keras.layers.Dense(_WIDTH, use_bias=False, dtype=self.dtype_policy),
-        ]
+        self.width = width
+        self.temperature = temperature
+        self.hidden = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy)
+        self.normalization = BatchNormalization(dtype=self.dtype_policy)
+        self.expanded = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy)
 
     def build(self, first_shape, second_shape=None):
-        shape = (None, 1, 1, first_shape[-1])
-        for layer in self.expander:
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        maps = (None, 1, 1, self.width)
+        self.hidden.build((None, 1, 1, first_shape[-1]))
+        self.normalization.build(maps)
+        self.expanded.build(maps)
         self.built = True
 
     def call(self, first, second, training=False):
         batch = tf.shape(first)[0]
+        # Maps of one place, because batch normalisation takes maps.
         x = tf.concat([first, second], axis=0)[:, tf.newaxis, tf.newaxis]  # [2 batch, 1, 1, d]
-        for layer in self.expander:
-            x = layer(x, training=training) if "normal" in layer.name else layer(x)
-        x = tf.reshape(tf.cast(x, tf.float32), [2, batch, _WIDTH])
-        return contrast(tf.math.l2_normalize(x, axis=-1))
+        x = tf.nn.relu(self.normalization(self.hidden(x), training=training))
+        x = tf.reshape(tf.cast(self.expanded(x), tf.float32), [2, batch, self.width])
+        return contrast(tf.math.l2_normalize(x, axis=-1), self.temperature)
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width, "temperature": self.temperature}
 
     def compute_output_shape(self, first_shape, second_shape=None):
         return first_shape[:1]
 
 
-def contrast(views):
+def contrast(views, temperature):
     """The formula of `PartAgreement`.
 
     Args:
         views: float32 [2, local batch, width], of length 1.
+        temperature: float.
 
     Returns:
         float32 [local batch].
     """
     batch = tf.shape(views)[1]
-    everywhere, start = _everywhere(views)  # [2, global batch, width], []
-    total = tf.shape(everywhere)[1]
+    all_views, start = _global_views(views)  # [2, global batch, width], []
+    total = tf.shape(all_views)[1]
     # v, w views; i, j images; d width
-    likeness = tf.einsum("vid,wjd->viwj", views, everywhere) / _TEMPERATURE
-    likeness = tf.reshape(likeness, [2, batch, 2 * total])
+    similarity = tf.einsum("vid,wjd->viwj", views, all_views) / temperature
+    similarity = tf.reshape(similarity, [2, batch, 2 * total])
     own = tf.range(start, start + batch) + total * tf.constant([[0], [1]])  # [2, batch]
     other = tf.reverse(own, [0])
-    likeness -= 1e9 * tf.one_hot(own, 2 * total)  # no view is compared with itself
-    error = tf.nn.sparse_softmax_cross_entropy_with_logits(other, likeness)  # [2, batch]
+    similarity -= 1e9 * tf.one_hot(own, 2 * total)  # no view is compared with itself
+    error = tf.nn.sparse_softmax_cross_entropy_with_logits(other, similarity)  # [2, batch]
     return tf.reduce_mean(error, axis=0)
 
 
-def _everywhere(views):
+def _global_views(views):
     """All replicas' views along axis 1, in order, and where this replica's begin."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:

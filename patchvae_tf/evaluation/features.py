@@ -1,0 +1,52 @@
+"""The features and maps that a trained model gives, for many images at once."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+_BATCH = 256
+
+
+def stage_features(backbone, images, stage, pooled):
+    """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images.
+
+    Args:
+        backbone: φ.
+        images: uint8 [n, H, W, 3].
+        stage: `backbones.Stage`.
+        pooled: bool.
+    """
+    to_stage = keras.Model(backbone.input, backbone.get_layer(stage.layer).output)
+    if pooled:
+        return pooled_features(to_stage, images)
+
+    def features(batch):
+        feature_map = tf.cast(to_stage(batch, training=False), tf.float32)  # [n, h, w, channels]
+        return tf.reshape(feature_map, [tf.shape(batch)[0], -1])
+
+    return _in_batches(features, images)
+
+
+def pooled_features(backbone, images):
+    """float32 [n, channels], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
+
+    def features(batch):
+        return tf.reduce_mean(tf.cast(backbone(batch, training=False), tf.float32), axis=[1, 2])
+
+    return _in_batches(features, images)
+
+
+def occurrence_maps(model, images):
+    """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, 3]."""
+    return _in_batches(lambda batch: model.encode(batch)["occurrence"], images)
+
+
+def _in_batches(function, images):
+    """A function of float images, for all of many uint8 ones."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def converted(batch):
+        return function(tf.image.convert_image_dtype(batch, tf.float32))
+
+    starts = range(0, len(images), _BATCH)
+    return np.concatenate([converted(images[start : start + _BATCH]) for start in starts])

@@ -1,0 +1,151 @@
+"""PatchVAE's terms beside the reconstruction: a row of `TERMS` each.
+
+To add one: its formula in `losses` (or here), its row in `TERMS`, and its weight, a line in
+`settings.objectives.PartObjective`. It is then a flag, a field of `config.json`, an argument of
+`PartObjective`, a running mean and a curve.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from patchvae_tf import losses
+from patchvae_tf.objectives.agreement import PartAgreement
+from patchvae_tf.settings import PartObjective
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """What a term is made from.
+
+    Attributes:
+        target: float32 [batch, H, W, 3] in [0, 1], what is to be rebuilt.
+        outputs: `PatchVAE.call`'s dict, of what training sees of it.
+        other_codes: `PatchVAE.encode`'s dict, of another view of the same images; None where there
+            is none.
+        training: bool, whether batch normalisation uses the batch's moments.
+    """
+
+    target: tf.Tensor
+    outputs: dict
+    other_codes: dict | None
+    training: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """A term of the loss.
+
+    Attributes:
+        name: of its running mean.
+        weight: the setting that it is multiplied by in the loss; without it the term is not
+            computed, unless it is `always`.
+        value: function (model, Batch) -> float32 [batch].
+        sign: -1 where training raises it.
+        always: whether it is computed, and shown, with a weight of 0 too.
+        layer: function (model) -> the layer that it needs, which serves training alone; the model
+            keeps it under the term's name.
+        needs_other_view: whether it compares two views.
+    """
+
+    name: str
+    weight: str
+    value: Callable[[typing.Any, Batch], tf.Tensor]
+    sign: int = 1
+    always: bool = False
+    layer: Callable[[typing.Any], keras.layers.Layer] | None = None
+    needs_other_view: bool = False
+
+
+def _occurrence_kl(model, batch):
+    logits = batch.outputs["occurrence_logits"]
+    if model.occurrence == "categorical":
+        return losses.categorical_kl(logits)
+    return losses.bernoulli_kl(logits, model.objective.occurrence_prior or 1.0 / model.num_parts)
+
+
+def _appearance_kl(model, batch):
+    del model
+    return losses.gaussian_kl(
+        batch.outputs["appearance_mean"], batch.outputs["appearance_variance"]
+    )
+
+
+def _part_reconstruction(model, batch):
+    del model
+    images = batch.outputs["part_reconstructions"]
+    return losses.part_squared_error(batch.target, images, batch.outputs["occurrence"])
+
+
+def _entropy_across(model, batch):
+    del model
+    return losses.entropy_across_images(batch.outputs["occurrence"])
+
+
+def _entropy_within(model, batch):
+    del model
+    return losses.entropy_within_images(batch.outputs["occurrence"])
+
+
+def _agreement(model, batch):
+    if batch.other_codes is None:
+        return tf.zeros(tf.shape(batch.target)[:1])
+    first, second = (_summary(model, codes) for codes in (batch.outputs, batch.other_codes))
+    return model.agreement(first, second, training=batch.training)
+
+
+def _summary(model, codes):
+    """A code of the whole image, [batch, d]: how each part looks, and how much it occurs."""
+    looks = tf.reshape(codes["appearance_mean"], [tf.shape(codes["appearance_mean"])[0], -1])
+    summary = tf.concat([looks, tf.reduce_mean(codes["occurrence_logits"], axis=[1, 2])], axis=1)
+    return tf.ensure_shape(summary, [None, model.num_parts * (1 + model.appearance_dim)])
+
+
+def _agreement_layer(model):
+    layer = PartAgreement(
+        width=model.objective.agreement_width,
+        temperature=model.objective.agreement_temperature,
+        dtype=model.dtype_policy,
+    )
+    summary = (None, model.num_parts * (1 + model.appearance_dim))
+    layer.build(summary, summary)
+    return layer
+
+
+# Nats per image, before their weights, but for `part_reconstruction`, a squared error.
+TERMS = (
+    Term("kl_occurrence", "occurrence_weight", _occurrence_kl, always=True),
+    Term("kl_appearance", "appearance_weight", _appearance_kl, always=True),
+    Term("part_reconstruction", "part_reconstruction_weight", _part_reconstruction),
+    Term("entropy_across", "entropy_across_weight", _entropy_across, sign=-1),
+    Term("entropy_within", "entropy_within_weight", _entropy_within, sign=-1),
+    Term(
+        "agreement",
+        "agreement_weight",
+        _agreement,
+        layer=_agreement_layer,
+        needs_other_view=True,
+    ),
+)
+
+
+def active_terms(objective: PartObjective) -> list[Term]:
+    """The terms that an objective computes, in order."""
+    return [term for term in TERMS if term.always or getattr(objective, term.weight)]
+
+
+def total(reconstruction, objective: PartObjective, values: dict):
+    """The loss: the reconstruction's part, and the terms times their weights.
+
+    Args:
+        reconstruction: float32 [batch].
+        objective: PartObjective.
+        values: dict name -> float32 [batch], of `active_terms`.
+    """
+    loss = reconstruction
+    for term in active_terms(objective):
+        loss += term.sign * getattr(objective, term.weight) * values[term.name]
+    return loss

@@ -1,0 +1,47 @@
+"""What training sees of an image."""
+
+import dataclasses
+
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings.fields import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Views(Settings):
+    """How a view of an image differs from it; the defaults change nothing, as in the paper.
+
+    `layers.RandomViews` draws them.
+    """
+
+    crop_side: float = setting(
+        1.0,
+        "Views",
+        "least side of the random crop that training takes, as a share of the image's; 1: no crop",
+        above=0.0,
+        maximum=1.0,
+    )
+    color_jitter: float = setting(
+        0.0,
+        "Views",
+        "strength of the change of colours in what training sees, not in what it rebuilds",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    mask_share: float = setting(
+        0.0,
+        "Views",
+        "share of the blocks that are hidden in what training sees",
+        minimum=0.0,
+        below=1.0,
+    )
+    mask_size: int = setting(
+        4, "Views", "side of a hidden block in pixels; divides image_size", minimum=1, rare=True
+    )
+
+    def check_size(self, image_size: int) -> None:
+        """Raises InputError unless blocks of `mask_size` fill an image of `image_size` pixels."""
+        if image_size % self.mask_size:
+            raise InputError(
+                f"mask_size must divide image_size, {image_size}. Received: {self.mask_size}. "
+                "Use e.g. 4 or 8."
+            )
