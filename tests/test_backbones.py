@@ -114,7 +114,7 @@ def test_alexnet_s_first_weights_keep_the_scale():
 def test_a_stride_or_a_backbone_that_is_not_there_is_refused():
     with pytest.raises(InputError, match=r"one of resnet9, resnet18, .* Received: 'vgg'"):
         backbones.build("vgg")
-    with pytest.raises(InputError, match="stride of resnet9 must be one of 4, 8. Received: 16"):
+    with pytest.raises(InputError, match="stride of backbone=resnet9 must be one of 4, 8. Rec"):
         PatchVAE(image_size=32, stride=16)
     with pytest.raises(InputError, match="multiple of the backbone's stride, 32. .*=48. Use e.g"):
         PatchVAE(image_size=48, backbone="resnet18")

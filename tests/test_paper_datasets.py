@@ -47,5 +47,7 @@ def test_the_user_goes_before_the_data_set_and_the_data_set_before_the_recipe():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(InputError, match="image_size must be a multiple of .*, 32. Received: 80"):
+    with pytest.raises(
+        InputError, match="image_size must be a positive multiple of .*, 32. Received: 80"
+    ):
         _config("imagenet", image_size=80)

@@ -138,6 +138,11 @@ class PatchVAE(Autoencoder):
         return [*super().training_parts, *own]
 
     @property
+    def occurrence_prior(self):
+        """float, the probability that a part occurs at a place."""
+        return self.objective.occurrence_prior or 1.0 / self.num_parts
+
+    @property
     def heads(self):
         """The three 3×3 convolutions on φ's features."""
         return (self.occurrence_head, self.appearance_mean_head, self.appearance_log_variance_head)

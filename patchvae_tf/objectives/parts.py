@@ -64,7 +64,7 @@ def _occurrence_kl(model, batch):
     logits = batch.outputs["occurrence_logits"]
     if model.occurrence == "categorical":
         return losses.categorical_kl(logits)
-    return losses.bernoulli_kl(logits, model.objective.occurrence_prior or 1.0 / model.num_parts)
+    return losses.bernoulli_kl(logits, model.occurrence_prior)
 
 
 def _appearance_kl(model, batch):

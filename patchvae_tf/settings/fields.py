@@ -57,7 +57,7 @@ class Settings:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             _check_range(field, getattr(self, field.name))
-        for one in type(self).__mro__:
+        for one in reversed(type(self).__mro__):  # what it is made of, before how it goes together
             if "check" in vars(one):
                 one.check(self)
 

@@ -32,9 +32,8 @@ class Row:
     settings: dict | None = None
 
 
-def _trained(label, model, weighted_reconstruction=True):
-    settings = {"model": model, "weighted_reconstruction": weighted_reconstruction}
-    return Row(label, settings=settings)
+def _trained(label, model, **settings):
+    return Row(label, settings={"model": model, **settings})
 
 
 ROWS = {

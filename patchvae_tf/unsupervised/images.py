@@ -24,6 +24,7 @@ class Images:
         config: UnsupervisedConfig.
         training: ImageSet, or StreamedSet of images that are not decoded yet.
         validation: ImageSet held out of the training part, or None.
+        batch_size: int, images in a global batch.
         steps_per_epoch: int.
         description: dict for `data.json`; two data sets that differ have different ones.
         data_services: addresses that read and decode in place of this process.
@@ -32,14 +33,10 @@ class Images:
     config: UnsupervisedConfig
     training: datasets.ImageSet | datasets.StreamedSet
     validation: datasets.ImageSet | None
+    batch_size: int
     steps_per_epoch: int
     description: dict
     data_services: tuple[str, ...] = ()
-
-    @property
-    def batch_size(self):
-        """int, images in a global batch."""
-        return self.config.batch_size
 
     @property
     def epochs(self):
@@ -54,7 +51,7 @@ class Images:
             rows: range, the rows of each global batch that are wanted here; None: all.
         """
         arguments = {
-            "batch_size": self.config.batch_size,
+            "batch_size": self.batch_size,
             "seed": self.config.seed,
             "flip": self.config.horizontal_flip,
             "start_step": start_step,
@@ -85,9 +82,7 @@ class Images:
         """The validation images in order, or None."""
         if self.validation is None:
             return None
-        return datasets.evaluation_batches(
-            self.validation.images, batch_size=self.config.batch_size
-        )
+        return datasets.evaluation_batches(self.validation.images, batch_size=self.batch_size)
 
     @property
     def checked(self):
@@ -141,11 +136,13 @@ def load_images(config, data_services=()):
         checked, skipped = everything.images, everything.skipped
         if held_out:
             training, validation = datasets.split_validation(everything, held_out, config.seed)
+    batch_size = _batch_size(config, len(training))
     return Images(
         config=config,
         training=training,
         validation=validation,
-        steps_per_epoch=datasets.steps_per_epoch(len(training), config.batch_size),
+        batch_size=batch_size,
+        steps_per_epoch=datasets.steps_per_epoch(len(training), batch_size),
         description={
             "training_images": len(training),
             "validation_images": 0 if validation is None else len(validation),
@@ -154,6 +151,15 @@ def load_images(config, data_services=()):
         },
         data_services=tuple(data_services),
     )
+
+
+def _batch_size(config, num_images):
+    """`batch_size`; or, of fewer images, the largest power of 2 that they fill, which is said."""
+    if num_images >= config.batch_size or not config.smaller_batch or not num_images:
+        return config.batch_size
+    smaller = 1 << (num_images.bit_length() - 1)
+    print(f"{num_images} training images: batches of {smaller}, not {config.batch_size}")
+    return smaller
 
 
 def _check_streaming(config, examples, data_services):

@@ -30,7 +30,7 @@ def sample_prior(model, count, seed=0):
     if model.occurrence == "categorical":
         occurrence = tf.one_hot(tf.argmax(u, axis=-1), model.num_parts)
     else:
-        occurrence = tf.cast(u < (model.occurrence_prior or 1.0 / model.num_parts), tf.float32)
+        occurrence = tf.cast(u < model.occurrence_prior, tf.float32)
     shape = [count, model.num_parts, model.appearance_dim]
     appearance = noise.normal(shape, noise.fold_in(draws, noise.Purpose.APPEARANCE))
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()
@@ -61,4 +61,4 @@ def _prior_of(model):
     sizes = f"N = {model.num_parts}, d_p = {model.appearance_dim}"
     if model.occurrence == "categorical":
         return f"{sizes}, one part a location"
-    return f"{sizes}, p = {model.occurrence_prior or 1.0 / model.num_parts:.3g}"
+    return f"{sizes}, p = {model.occurrence_prior:.3g}"

@@ -270,7 +270,7 @@ def test_memory_does_not_grow_with_the_images(exported, tmp_path):
     # The same process on few and on many files: the decoded ones would take 100 MB.
     program = (
         "import resource, sys\n"
-        "from export import features\n"
+        "from patchvae_tf.features import extraction as features\n"
         "def peak(dataset):\n"
         "    features.extract(features.FeaturesConfig(saved_model=sys.argv[1], batch_size=16,\n"
         "        dataset=dataset, output=dataset + '.npz', image_size=128))\n"
@@ -321,7 +321,7 @@ def test_wrong_settings_are_told_before_tensorflow_is_imported(exported, folder,
         ({"saved_model": tmp_path / "absent"}, "absent does not exist"),
         ({"saved_model": tmp_path / "empty"}, "holds no SavedModel"),
         ({"image_size": 20}, "must be a multiple of 8. Received: 20"),
-        ({"batch_size": 0}, "--batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"output": tmp_path / "file" / "features.npz"}, "cannot be written: Not a directory"),
     ):
         done = python(

@@ -10,6 +10,7 @@ import tensorflow as tf
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 from patchvae_tf.saved_models import writing as saved_model
+from patchvae_tf.settings import PartObjective
 from tests.export.exporting import (
     CLOSE,
     FOLDED,
@@ -194,7 +195,11 @@ def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_p
 
 
 @pytest.mark.parametrize(
-    "make", [bigan, lambda: patch_vae(adversarial_weight=1.0, agreement_weight=1.0)]
+    "make",
+    [
+        bigan,
+        lambda: patch_vae(objective=PartObjective(adversarial_weight=1.0, agreement_weight=1.0)),
+    ],
 )
 def test_what_serves_training_alone_is_not_exported(make, tmp_path):
     model = make()

@@ -12,7 +12,7 @@ import pytest
 
 from patchvae_tf import InputError
 from patchvae_tf.settings import unsupervised_config
-from patchvae_tf.unsupervised import setup
+from patchvae_tf.unsupervised.images import load_images
 from tests.faults import running
 from tests.testing_utils import random_images
 
@@ -154,7 +154,7 @@ def test_files_that_go_while_streaming_end_the_run_with_one_line(tmp_path):
 def test_what_cannot_be_streamed_or_served_is_refused(records, tmp_path):
     def load(dataset, services=(), **settings):
         config = unsupervised_config(dataset=dataset, image_size=16, batch_size=8, **settings)
-        return setup.load_images(config, services)
+        return load_images(config, services)
 
     port = _free_port()
     images = running.write_images(tmp_path / "images.npz")

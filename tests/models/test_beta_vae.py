@@ -58,5 +58,5 @@ def test_gradients_reach_every_weight():
 
 
 def test_latent_dim_below_one_is_refused():
-    with pytest.raises(InputError, match="`latent_dim` must be at least 1"):
+    with pytest.raises(InputError, match="latent_dim must be at least 1. Received: 0"):
         BetaVAE(latent_dim=0)

@@ -81,8 +81,8 @@ def test_the_launcher_fails_with_the_worker_that_failed():
     command += ["trainers.unsupervised", "--num_parts=0"]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "error: --num_parts must be at least 1" in done.stderr
-    assert "[worker 1] error: --num_parts must be at least 1" in done.stderr
+    assert "error: num_parts must be at least 1" in done.stderr
+    assert "[worker 1] error: num_parts must be at least 1" in done.stderr
     assert "Traceback" not in done.stderr
     no_command = subprocess.run(command[:4], cwd=ROOT, capture_output=True, text=True)
     assert no_command.returncode == 1

@@ -124,5 +124,5 @@ def test_stage_features_are_phis_maps():
 def test_neighbours_vote():
     features = np.array([[0.0, 1.0]] * 3 + [[1.0, 0.0]] * 2 + [[0.0, 1.1]])
     labels = np.array([0, 0, 0, 1, 1, 1])  # the last one lies among the others' class
-    voters = classifiers.nearest_neighbours(found, labels, count=3)
+    voters = classifiers.nearest_neighbours(features, labels, count=3)
     np.testing.assert_array_equal(voters.predict([[0.0, 1.05], [1.1, 0.0]]), [0, 1])

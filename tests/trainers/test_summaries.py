@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf.training import summaries
+from patchvae_tf.unsupervised.pictures import Pictures
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from patchvae_tf.training import summaries
 def test_pictures_are_at_most_a_hundred_and_the_last_is_there(epochs, pictured, tmp_path):
     model = patchvae_tf.PatchVAE(16, num_parts=2)
     images = np.zeros([2, 16, 16, 3], "uint8")
-    pictures = summaries.Pictures(model, images, tmp_path, epochs)
+    pictures = Pictures(model, images, tmp_path, epochs)
     drawn = []
     with mock.patch.object(tf.summary, "image", lambda name, data, step: drawn.append(step)):
         for epoch in range(1, epochs + 1):

@@ -35,8 +35,8 @@ class Trainers:
 
     def __enter__(self):
         self._patches = [
-            mock.patch("patchvae_tf.unsupervised.session.train", self._train),
-            mock.patch("patchvae_tf.transfer.session.transfer", self._train),
+            mock.patch("patchvae_tf.unsupervised.trainer.train", self._train),
+            mock.patch("patchvae_tf.transfer.trainer.train", self._train),
             mock.patch("patchvae_tf.transfer.config.resolved", lambda config: config),
             mock.patch("patchvae_tf.table.making._check_data"),
             mock.patch("keras.backend.clear_session"),  # a second for nothing
@@ -49,7 +49,9 @@ class Trainers:
         for patch in self._patches:
             patch.stop()
 
-    def _train(self, config, folder, *args, **kwargs):
+    def _train(self, config, options, *args):
+        folder = getattr(options, "run_dir", None) or options.transfer_dir
+        folder = pathlib.Path(folder)
         if self._stop_after == len(self.trained):
             raise KeyboardInterrupt
         row, seed, what = folder.parts[-3:]
@@ -62,13 +64,17 @@ class Trainers:
         (folder / "result.json").write_text(json.dumps({**result, **MACHINE}))
 
 
+def _make(config, folder):
+    table.make(config, table.Options(table_dir=str(folder)), None)
+
+
 def _report(folder):
     return json.loads((folder / "table.json").read_text())
 
 
 def test_every_row_and_column_is_trained_after_what_it_needs(tmp_path):
     with Trainers() as trainers:
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert len(trainers.trained) == len(set(trainers.trained)) == 2 * (5 + 6 * 3 + 1)
     for row in ("beta_vae", "beta_vae_lw", "bigan", "patchvae", "patchvae_lw"):
         places = [trainers.trained.index((row, "seed1", what)) for what in ("run", "conv1")]
@@ -94,7 +100,7 @@ def test_settings_of_the_jobs():
 
 def test_table_has_mean_and_spread_over_seeds(tmp_path):
     with Trainers():
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     report = _report(tmp_path)
     top1 = report["rows"]["patchvae"]["columns"]["conv1-5"]["top1"]
     assert top1["mean"] == pytest.approx(0.31)
@@ -111,7 +117,7 @@ def test_table_has_mean_and_spread_over_seeds(tmp_path):
 
 def test_an_order_that_does_not_hold_is_said(tmp_path):
     with mock.patch.dict(TOP1, random=0.35), Trainers():
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     text = (tmp_path / "table.md").read_text()
     assert "does not hold here: PatchVAE + L_w 41.0 > random φ 36.0 > PatchVAE 31.0" in text
 
@@ -119,50 +125,50 @@ def test_an_order_that_does_not_hold_is_said(tmp_path):
 def test_a_failure_is_marked_and_the_rest_goes_on_and_is_not_done_again(tmp_path):
     failing = [("bigan", "run"), ("beta_vae", "conv1")]
     with Trainers(failing) as trainers, pytest.raises(RunError, match="10 trainings failed"):
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert len(trainers.trained) == 2 * (24 - 1 - 3 - 1)
     text = (tmp_path / "table.md").read_text()
     assert "| BiGAN | failed | failed | failed |  |" in text
     assert "| β-VAE | failed | 21.0 ± 1.4 | 21.0 ± 1.4 |  |" in text
     assert "- β-VAE, Conv1 frozen, seed 1: the loss is not finite\n" in text
     with Trainers() as again:
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert len(again.trained) == 10
     assert "failed" not in (tmp_path / "table.md").read_text()
     with Trainers() as third:
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert third.trained == []
 
 
 def test_a_stopped_table_goes_on(tmp_path):
     with Trainers(stop_after=5), pytest.raises(KeyboardInterrupt):
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert "| PatchVAE | … | … | … |  |" in (tmp_path / "table.md").read_text()
     with Trainers() as trainers:
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert len(trainers.trained) == 48 - 5
 
 
 def test_more_seeds_add_to_a_table_and_other_settings_are_refused(tmp_path):
     one_seed = TableConfig(dataset="scenes", seeds=1, epochs=3, transfer_epochs=6)
     with Trainers():
-        table.make(one_seed, tmp_path, None)
+        _make(one_seed, tmp_path)
     assert "| PatchVAE | 30.0 |" in (tmp_path / "table.md").read_text()
     with Trainers() as trainers:
-        table.make(CONFIG, tmp_path, None)
+        _make(CONFIG, tmp_path)
     assert {seed for _, seed, _ in trainers.trained} == {"seed1"}
     other = TableConfig(dataset="scenes", seeds=2, epochs=4, transfer_epochs=6)
     with Trainers(), pytest.raises(InputError, match="epochs is 3 there and 4 now"):
-        table.make(other, tmp_path, None)
+        _make(other, tmp_path)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": 0}, "--seeds must be at least 1"),
-        ({"image_size": 20}, "--image_size must be a multiple"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"image_size": 20}, "image_size must be a positive multiple"),
         ({"dataset": ""}, "--dataset is missing"),
-        ({"transfer_learning_rate": -1.0}, "--transfer_learning_rate must be above 0"),
+        ({"transfer_learning_rate": -1.0}, "transfer_learning_rate must be above 0"),
     ],
 )
 def test_wrong_settings_are_refused(settings, message):

@@ -15,11 +15,10 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import InputError
+from patchvae_tf import InputError, models, optimizers
 from patchvae_tf.saved_models.signatures import with_policy
 from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.checkpoints import Checkpoints
-from patchvae_tf.unsupervised import setup
 from tests.testing_utils import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -239,12 +238,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
     )
     assert "Traceback" not in failed.stderr
     good = re.search(r"checkpoint is (\S+)\.", last)[1]
-    model = setup.build_model(
-        unsupervised_config(dataset=str(images), image_size=16, num_parts=4),
-        "float32",
-        tf.distribute.get_strategy(),
-        steps_per_epoch=1,
-    )
+    config = unsupervised_config(dataset=str(images), image_size=16, num_parts=4)
+    model = models.from_settings(config)
+    model.compile(optimizers.of_settings(config, 1, 1))
     assert Checkpoints(pathlib.Path(good).parent, model).restore() == int(good.split("-")[-1])
     loss = model.loss_terms(tf.constant(random_images(4, 16)), model.optimizer.iterations)["loss"]
     assert np.isfinite(loss).all()
@@ -253,9 +249,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--num_parts=0",), "--num_parts must be at least 1. Received: 0"),
-        (("--image_size=30",), "--image_size must be a multiple of the backbone's stride, 8"),
-        (("--occurrence_prior=1.5",), "--occurrence_prior must be below 1. Received: 1.5"),
+        (("--num_parts=0",), "num_parts must be at least 1. Received: 0"),
+        (
+            ("--image_size=30",),
+            "image_size must be a positive multiple of the backbone's stride, 8",
+        ),
+        (("--occurrence_prior=1.5",), "occurrence_prior must be below 1. Received: 1.5"),
         (("--num_prts=3",), "Unknown command line flag 'num_prts'"),
         (("cifar100",), "Unexpected argument 'cifar100'"),
         (("--model=gan",), "--model"),

@@ -35,11 +35,11 @@ def test_the_defaults_are_the_original_s():
         (("--untrained", "--dataset="), "--dataset is missing"),
         (
             ("--untrained", "--image_size=20"),
-            "--image_size must be a multiple .* Use e.g. 16 or 24",
+            "image_size must be a positive multiple .* Use e.g. 16 or 24",
         ),
         (("--untrained", "--model=patchvae"), "--model says what --run_dir must hold"),
         (("--untrained", "--freeze=conv2"), "--freeze"),
-        (("--untrained", "--labels_per_class=0"), "--labels_per_class must be at least 1"),
+        (("--untrained", "--labels_per_class=0"), "labels_per_class must be at least 1"),
         (("--run_dir=no/run",), "--run_dir no/run does not exist"),
         (("--run_dir={empty}",), "holds no run"),
         (("--run_dir={unfinished}",), "has not finished: it has no model.keras"),

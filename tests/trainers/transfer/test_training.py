@@ -159,16 +159,18 @@ def _trained(config, cached=True):
     """(model, test terms) after all steps, without the loop's files."""
     strategy = tf.distribute.get_strategy()
     data = transfer_data.load(config)
-    setup = transfer_model.prepare(config, data, "float32", strategy)
+    untrained = transfer_model.prepare(config, data, "float32", strategy)
     if cached:
-        data = data.with_features(setup.feature_map)
+        data = data.with_features(untrained.feature_map)
     else:
-        setup = transfer_model.Setup(config, "float32", setup.classifier, None, setup.checksum)
-    model = setup.trained(data)
+        untrained = transfer_model.TransferModel(
+            config, "float32", untrained.classifier, None, untrained.checksum
+        )
+    model = untrained.compiled(data)
     step = tf.function(model.train_step, autograph=False)
     for batch in data.training_batches(0):
         step(batch)
-    return setup.whole(model), loop.evaluate(model, data.evaluation_batches(data.test))
+    return untrained.whole(model), loop.evaluate(model, data.evaluation_batches(data.test))
 
 
 def test_features_computed_once_train_the_same_classifier(images, run_dir):
@@ -204,8 +206,8 @@ def test_an_export_gives_the_features_of_its_run(images, run_dir):
     features = []
     for config in configs:
         data = transfer_data.load(config)
-        setup = transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
-        features.append(data.with_features(setup.feature_map).test.inputs)
+        untrained = transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
+        features.append(data.with_features(untrained.feature_map).test.inputs)
     np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
 
 
@@ -235,8 +237,8 @@ def test_weights_and_seed_give_the_backbone(images, tmp_path):
 def test_the_learning_rate_is_cut_by_10(images):
     config = config_of(images, untrained=True, image_size=SIZE, cut_epochs=2, freeze="none")
     data = transfer_data.load(config)
-    setup = transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
-    optimizer = setup.trained(data).optimizer
+    untrained = transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
+    optimizer = untrained.compiled(data).optimizer
     rates = []
     for step in (0, 13, 14, 27, 28):  # 7 steps an epoch
         optimizer.iterations.assign(step)
