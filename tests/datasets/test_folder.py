@@ -203,7 +203,7 @@ def test_files_are_told_by_their_first_bytes(write, tmp_path, caplog):
     loaded = load(tmp_path)
     assert len(loaded) == 2 + 5 + 4 + 1
     (message,) = caplog.messages
-    assert "left out 3 .tif, 1 .txt, 1 without suffix. JPEG, PNG" in message
+    assert "left out 3 .tif, 1 without suffix, 1 .txt. JPEG, PNG" in message
 
 
 def test_of_other_files_alone_nothing_is_said_aloud(write, tmp_path, caplog):
