@@ -59,7 +59,7 @@ def main():
 def read_model(folder):
     """(φ as a layer, the side in pixels of the images it was trained on)."""
     try:
-        image_size = json.loads((folder / "model.json").read_text())["image_size"]
+        image_size = json.loads((folder / "model.json").read_text(encoding="utf-8"))["image_size"]
         return keras.layers.TFSMLayer(folder, call_endpoint="serving_default"), image_size
     except OSError as error:
         sys.exit(f"error: {folder} holds no exported version ({error}). Give RUN/export/1, say.")

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import tempfile
+import weakref
 
 from patchvae_tf.errors import InputError
 
@@ -26,7 +27,7 @@ def replaced_when_whole(path):
 def write_json(path, values):
     """Writes `values` to `path` as JSON, whole or not at all."""
     with replaced_when_whole(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n")
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def read_record(run_dir):
@@ -89,7 +90,7 @@ def _read_json(path):
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}). Mend or remove it, or choose another folder."
@@ -97,7 +98,7 @@ def _read_json(path):
 
 
 class RunFolder:
-    """A run's folder, locked while the object lives.
+    """A run's folder, locked until it is closed, or the object is gone; `with` closes it.
 
     Attributes:
         path: pathlib.Path of the folder.
@@ -127,13 +128,26 @@ class RunFolder:
             raise InputError(
                 f"{flag} {self.path} cannot be written: {error.strerror}. Choose another {flag}."
             ) from error
+        self._close = weakref.finalize(self, self._lock.close)
         try:
             # The system drops the lock with the process, however that ends.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self.close()
             raise InputError(
                 f"another process runs in {self.path}. Wait for it, or choose another {flag}."
             ) from error
+
+    def close(self):
+        """Gives the lock back; more than once does no harm."""
+        if self._writes:
+            self._close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
 
     @property
     def result(self):
@@ -168,7 +182,9 @@ class RunFolder:
     @property
     def last_metrics(self):
         """The last line of `metrics.jsonl`, a dict."""
-        return json.loads((self.path / "metrics.jsonl").read_text().splitlines()[-1])
+        return json.loads(
+            (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+        )
 
     def write(self, name, values):
         """Writes a JSON file, whole or not at all."""
@@ -179,7 +195,7 @@ class RunFolder:
         """Adds a line to `metrics.jsonl`."""
         if not self._writes:
             return
-        with open(self.path / "metrics.jsonl", "a") as file:
+        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def drop_metrics_after(self, step):
@@ -191,12 +207,12 @@ class RunFolder:
         if not self._writes or not path.exists():
             return
         kept = []
-        for line in path.read_text().splitlines():
+        for line in path.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
         with replaced_when_whole(path) as temporary:
-            temporary.write_text("".join(kept))
+            temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def _short(value):

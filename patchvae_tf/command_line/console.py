@@ -1,7 +1,9 @@
 """How a command meets its user: one line for an error, and a stop that loses nothing."""
 
+import codecs
 import dataclasses
 import errno
+import io
 import logging
 import os
 import sys
@@ -15,6 +17,26 @@ from patchvae_tf.command_line import config_flags
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
 from patchvae_tf.interruption import GO_ON, Stop, StopRequest
 from patchvae_tf.settings import recipes, unsupervised
+
+# For streams that cannot show them, as under LC_ALL=C.
+_PLAIN = {"×": "x", "φ": "phi", "β": "beta", "…": "...", "–": "-", "’": "'", "Σ": "sum", "≥": ">="}
+
+
+def _in_plain_characters(error):
+    """Handles an error of encoding: what has no plain form is escaped."""
+    text = error.object[error.start : error.end]
+    plain = "".join(
+        _PLAIN.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in text
+    )
+    return plain, error.end
+
+
+def show_anything(*streams):
+    """From now on no character stops these text streams, whatever their encoding."""
+    codecs.register_error("plain", _in_plain_characters)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain")
 
 
 class _BesideBars(logging.Handler):
@@ -45,6 +67,7 @@ def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None
             for the settings of every model.
         takes_command: whether what follows `--` is another command.
     """
+    show_anything(sys.stdout, sys.stderr)
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     absl_logging.set_verbosity(absl_logging.ERROR)

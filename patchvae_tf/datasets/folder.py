@@ -1,96 +1,176 @@
 """Folders of images, with or without class folders and `train`, `test` folders."""
 
+import logging
 import os
-import pathlib
 
 import tensorflow as tf
 
-from patchvae_tf.datasets import decoding
+from patchvae_tf.datasets import decoding, folder_listing
 from patchvae_tf.errors import InputError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-
-_SPLIT_FOLDERS = {"train", "test", "val", "validation"}
+# Split -> what its folder may be called, in any case.
+_SPELLINGS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation", "dev", "eval"),
+    "test": ("test", "testing"),
+}
+_MOST_STRAY = 0.1  # share of the images, beside class folders, that are left out
 
 
 def folder_examples(root, split):
     """Lists the images below a folder.
 
-    The folder holds either the images of the split "train", or one folder a split (`train`,
-    `test`). If all images of a split lie in sub-folders, the first-level ones are the classes;
-    labels count the class names of all splits in alphabetical order.
+    The folder holds either the images of the split "train", or one folder a split (`train` or
+    `training`; `val`, `valid`, `validation`, `dev` or `eval`; `test` or `testing`; in any case).
+    If the images of a split lie in sub-folders, the first-level ones are the classes; labels count
+    the class names of all splits in alphabetical order. A few images beside class folders are left
+    out. What was found is logged.
 
     Args:
         root: `pathlib.Path` of an existing folder.
-        split: str.
+        split: str, in any of the spellings.
 
     Returns:
         `EncodedExamples`; keys are paths within the folder of the split.
 
     Raises:
-        InputError: if the split or the images are missing.
+        InputError: if the split or the images are missing, or two folders are one split.
     """
-    folders = _split_folders(root)
-    if split not in folders:
+    try:
+        folders = _split_folders(root)
+        name = _split_of(split)
+        if name not in folders:
+            offered = ", ".join(
+                sorted(
+                    folder_listing.shown(_name(path, root, one)) for one, path in folders.items()
+                )
+            )
+            raise InputError(
+                f"{str(root)!r} has no split {split!r}: it offers {offered}; the images of another "
+                "split belong in a sub-folder of that name, beside `train`."
+            )
+        listings = {one: folder_listing.listed(folder) for one, folder in folders.items()}
+    except OSError as error:
         raise InputError(
-            f"{str(root)!r} has no split {split!r}: it offers {', '.join(sorted(folders))}; the "
-            f"images of another split belong in a sub-folder of that name, beside `train`."
-        )
-    files = {name: _image_files(folder) for name, folder in folders.items()}
-    if not files[split]:
-        _raise_empty(folders[split])
+            f"{error.filename or str(root)!r} cannot be read ({error.strerror}): mend its "
+            "permissions."
+        ) from error
+    files = {one: listing.images for one, listing in listings.items()}
+    if not files[name]:
+        _raise_empty(folders[name], listings[name].left_out)
     classes = sorted(
-        {path.parts[0] for paths in files.values() for path in paths if path.parent.parts}
+        {path.split("/")[0] for paths in files.values() for path in paths if "/" in path}
     )
-    has_classes = all(path.parent.parts for path in files[split])
+    kept, stray = _without_stray(files[name])
+    has_classes = all("/" in path for path in kept)
     labels = [
-        classes.index(path.parts[0]) if has_classes else decoding.NO_LABEL for path in files[split]
+        classes.index(path.split("/")[0]) if has_classes else decoding.NO_LABEL for path in kept
     ]
-    names = tf.constant([str(folders[split] / path) for path in files[split]])
+    _tell(root, folders, files, listings[name].left_out, stray, len(classes), has_classes)
+    # Bytes, not text: a name need not be UTF-8.
+    names = tf.constant([os.fsencode(folders[name] / path) for path in kept])
     labels = tf.constant(labels, tf.int64)
+    classes = tuple(map(folder_listing.shown, classes)) if has_classes else None
     return decoding.EncodedExamples(
-        count=len(files[split]),
-        key=lambda index: files[split][index].as_posix(),
+        count=len(kept),
+        key=lambda index: folder_listing.shown(kept[index]),
         open=lambda start: tf.data.Dataset.from_tensor_slices(names[start:]),
         read=lambda index, name: (tf.io.read_file(name), labels[index]),
         pick=lambda indices: tf.gather(names, indices),
         labelled=has_classes,
-        class_names=tuple(classes) if has_classes else None,
+        class_names=classes,
     )
 
 
+def _split_of(name):
+    """The split that a name means; the name itself where it means none."""
+    lower = name.lower()
+    return next((split for split, names in _SPELLINGS.items() if lower in names), name)
+
+
+def _name(path, root, split):
+    """What a split's folder is called."""
+    return split if path == root else path.name
+
+
 def _split_folders(root):
-    try:
-        folders = {path.name.lower(): path for path in root.iterdir() if path.is_dir()}
-    except OSError as error:
-        raise InputError(
-            f"{str(root)!r} cannot be read ({error.strerror}): mend its permissions."
-        ) from error
-    splits = {name: folders[name] for name in _SPLIT_FOLDERS & folders.keys()}
+    """Split -> folder; `root` itself is "train" where there are no folders of splits."""
+    visible = sorted(
+        path
+        for path in root.iterdir()
+        if not folder_listing.is_left_behind(path.name) and path.is_dir()
+    )
+    splits = {}
+    for path in visible:
+        split = _split_of(path.name)
+        if split in _SPELLINGS:
+            splits.setdefault(split, []).append(path)
     # A class may be called "train" as well, among vehicles say.
-    visible = {name for name in folders if name[0] != "."}
-    if "train" in splits and (len(splits) > 1 or len(visible) == 1):
-        return splits
-    return {"train": root}
+    with_others = len(splits) > 1 and ("train" in splits or len(splits) == len(visible))
+    if not with_others and not ("train" in splits and len(visible) == 1):
+        return {"train": root}
+    for split, paths in splits.items():
+        if len(paths) > 1:
+            raise InputError(
+                f"{str(root)!r} has {' and '.join(path.name for path in paths)}, which are one "
+                f"split, {split}: keep one of them, or move the images together."
+            )
+    return {split: paths[0] for split, paths in splits.items()}
 
 
-def _image_files(folder):
-    """Paths of the images below `folder`, relative to it and sorted; hidden ones are left out."""
-    found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [
-            pathlib.Path(parent, name).relative_to(folder)
-            for name in files
-            if name[0] != "." and name.lower().endswith(SUFFIXES)
-        ]
-    return sorted(found)
+def _without_stray(paths):
+    """(paths, number left out): without the few that lie beside two class folders or more."""
+    inside = [path for path in paths if "/" in path]
+    stray = len(paths) - len(inside)
+    is_few = stray <= max(1, _MOST_STRAY * len(paths)) and stray < len(inside)
+    if is_few and len({path.split("/")[0] for path in inside}) > 1:
+        return inside, stray
+    return paths, 0
 
 
-def _raise_empty(folder):
-    if not any(files for _, _, files in os.walk(folder)):
-        raise InputError(f"{str(folder)!r} is empty: put images there, or name another folder.")
+def _tell(root, folders, files, left_out, stray, num_classes, has_classes):
+    """Logs what was found, and what of it is not used."""
+    log = logging.getLogger("patchvae_tf")
+    place = repr(folder_listing.shown(root))
+    if set(folders.values()) != {root}:
+        found = ", ".join(
+            f"{folder_listing.shown(path.name)} ({len(files[split]):,} images)"
+            for split, path in folders.items()
+        )
+        log.info("%s holds the splits %s.", place, found)
+        beside = sum(path.suffix.lower() in folder_listing.SUFFIXES for path in root.iterdir())
+        if beside:
+            log.warning("%s: left out %d image(s) beside the splits' folders.", place, beside)
+    if left_out:
+        images = any(suffix not in folder_listing.NO_IMAGES for suffix in left_out)
+        log.log(
+            logging.WARNING if images else logging.INFO,
+            "%s: left out %s. JPEG, PNG, GIF, BMP and WEBP are read: convert other images to one "
+            "of them.",
+            place,
+            folder_listing.counted(left_out),
+        )
+    if stray:
+        log.warning(
+            "%s: left out %d image(s) beside the class folders. Move them into a class, or all "
+            "images into one folder if they have none.",
+            place,
+            stray,
+        )
+    elif num_classes and not has_classes:
+        log.warning(
+            "%s has images beside its folders, so that the folders are not taken for classes and "
+            "there are no labels. Move each image into the folder of its class to have them.",
+            place,
+        )
+
+
+def _raise_empty(folder, left_out):
+    place = repr(folder_listing.shown(folder))
+    if not left_out:
+        raise InputError(f"{place} is empty: put images there, or name another folder.")
     raise InputError(
-        f"{str(folder)!r} holds files but no images: the accepted suffixes are "
-        f"{', '.join(SUFFIXES)}."
+        f"{place} holds files but no images ({folder_listing.counted(left_out)}): JPEG, PNG, GIF, "
+        "BMP and WEBP are read, by the suffixes "
+        f"{', '.join(folder_listing.SUFFIXES)} or by their first bytes. Convert other images."
     )

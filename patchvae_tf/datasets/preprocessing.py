@@ -5,14 +5,17 @@ Training data and the exported model both go through here, so that they see the 
 
 import tensorflow as tf
 
+from patchvae_tf.datasets import orientation
+
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
 
 def decode_image(encoded):
     """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
 
-    Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. Animated
-    WEBP without alpha, and BMP of 1, 4 or 16 bits, are not supported.
+    Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. An image
+    whose EXIF tag says so is turned as viewers turn it. Animated WEBP without alpha, and BMP of 1,
+    4 or 16 bits, are not supported.
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
@@ -31,7 +34,8 @@ def decode_image(encoded):
         lambda: _decode_webp_or_bmp(encoded),
         lambda: _decode_any(encoded),  # the common case: as few operations as can be
     )
-    return tf.ensure_shape(image, [None, None, 3])
+    image = tf.ensure_shape(image, [None, None, 3])
+    return tf.ensure_shape(orientation.turned(image, encoded), [None, None, 3])
 
 
 def _decode_any(encoded):

@@ -27,7 +27,7 @@ def check_layout(folder, names, layout):
 
 def lines(path):
     """Yields (number from 1, text) of a list's lines that are not blank."""
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
             if line.strip():
                 yield number, line.strip()

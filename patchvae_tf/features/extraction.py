@@ -173,7 +173,7 @@ def extract(config):
 def _is_finished(job, output, record_path):
     """Whether this very job made the output, and all of it is there."""
     try:
-        record = json.loads(record_path.read_text())
+        record = json.loads(record_path.read_text(encoding="utf-8"))
         return all(record.get(name) == value for name, value in job.items()) and all(
             (output.parent / name).exists() for name in record["files"]
         )

@@ -20,7 +20,7 @@ def read(run_dir):
     path = run_dir / "metrics.jsonl"
     if not path.exists():
         return None
-    records = [json.loads(line) for line in path.read_text().splitlines()]
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if not records:
         return None
     steps = [record["step"] for record in records]

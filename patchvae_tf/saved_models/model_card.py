@@ -79,8 +79,8 @@ def write(folder, values, more=""):
         values: dict as `facts` returns it.
         more: str, sections of Markdown that only this format of export has.
     """
-    (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n")
-    (folder / "MODEL_CARD.md").write_text(_markdown(values, more))
+    (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(_markdown(values, more), encoding="utf-8")
 
 
 def _markdown(values, more):
@@ -146,8 +146,9 @@ def _input(values):
         f"{images}; in a batch all of one size, height and width multiples of {values['stride']}. "
         f"Trained at {size} × {size}: other sizes work, features are best near it. "
         "`serving_bytes` takes whole files (JPEG, PNG, GIF, BMP, WEBP) of any sizes instead, makes "
-        f"each square as in training (shorter side to {size}, then the centre), and says in "
-        "`valid` which could be read.",
+        f"each square as in training (turned as its EXIF tag says, shorter side to {size}, then "
+        "the centre), and says in `valid` which could be read. Images that you decode yourself are "
+        "to be turned before they are sent.",
     ]
 
 

@@ -175,7 +175,16 @@ class _Functions:
     def decode(self, latent):
         # oneDNN ends the process where the rank is wrong.
         latent = tf.ensure_shape(latent, self._latent.shape)
-        return _with_a_row(lambda latent: {"images": self._model.decoder(latent)}, latent)
+        # REST would write NaN as it is, which is not JSON.
+        message = "`latent` must hold finite numbers, no NaN: send a code as the model gives it."
+        finite = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(latent)), [message])
+        with tf.control_dependencies([finite]):
+            latent = tf.identity(latent)
+        images = _with_a_row(self._model.decoder, latent)
+        message = "`latent` is too large: its image is not finite. Send a code of the prior's size."
+        finite = tf.debugging.Assert(tf.reduce_all(tf.math.is_finite(images)), [message])
+        with tf.control_dependencies([finite]):
+            return {"images": tf.identity(images)}
 
     def encode(self, images):
         feature_map = tf.cast(self._backbone(images), tf.float32)  # [n, h, w, c]

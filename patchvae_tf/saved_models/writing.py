@@ -14,7 +14,8 @@ def export_model(model, export_dir, record=None, precision="float32", images=Non
     """Writes a model as the next version of a SavedModel; `export.signatures` says what it offers.
 
     Beside the SavedModel the version holds a model card (`MODEL_CARD.md`, `model.json`) and TF
-    Serving's warm-up requests; the folder around it gets `models.config` and `batching.config`.
+    Serving's warm-up requests; the folder around it gets `models.config` and settings for
+    batching servers.
     The version appears whole or not at all; the versions before stay as they are.
 
     Args:

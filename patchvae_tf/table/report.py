@@ -26,7 +26,7 @@ def write(config, jobs, failures, folder):
     report = collect(config, jobs, failures)
     runs.write_json(folder / "table.json", report)
     with runs.replaced_when_whole(folder / "table.md") as temporary:
-        temporary.write_text(markdown(report))
+        temporary.write_text(markdown(report), encoding="utf-8")
     return report
 
 
@@ -60,7 +60,7 @@ def collect(config, jobs, failures):
         )
         path = job.folder / "result.json"
         if path.exists():
-            result = json.loads(path.read_text())
+            result = json.loads(path.read_text(encoding="utf-8"))
             for name in ("top1", "top5"):
                 cell[name][str(job.seed)] = result[f"test_{name}"]
             report["machine"] = {key: result[key] for key in ("device", "dtype_policy", "versions")}

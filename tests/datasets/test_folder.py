@@ -1,4 +1,5 @@
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -112,7 +113,7 @@ def test_empty_folder_raises(tmp_path):
 
 def test_folder_of_other_files_raises(tmp_path):
     (tmp_path / "a.tiff").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no images: .* suffixes are \.bmp, \.gif, \.jpeg, \.jpg"):
+    with pytest.raises(InputError, match=r"no images \(1 \.tiff\): .* suffixes \.bmp, \.gif, \.jf"):
         load(tmp_path)
 
 
@@ -120,6 +121,144 @@ def test_missing_split_raises(write, tmp_path):
     write("train/1.png")
     with pytest.raises(InputError, match="no split 'test': it offers train"):
         load(tmp_path, "test")
+
+
+SPELLINGS = [
+    ("train", "valid", None),
+    ("Training", "TESTING", None),
+    ("train", "val", "test"),
+    ("training", "dev", "Test"),
+    ("train", "eval", "testing"),
+    ("test", "validation", None),
+]
+
+
+@pytest.mark.parametrize("names", SPELLINGS)
+def test_splits_are_known_in_any_spelling(names, write, tmp_path, caplog):
+    names = [name for name in names if name]
+    for number, name in enumerate(names):
+        for image in range(number + 1):
+            write(f"{name}/cat/{image}.png", red=number)
+    with caplog.at_level(logging.INFO, "patchvae_tf"):
+        for number, name in enumerate(names):
+            loaded = load(tmp_path, name)
+            assert (loaded.class_names, reds(loaded)) == (("cat",), [number] * (number + 1))
+    counts = [f"{name} ({number + 1} images)" for number, name in enumerate(names)]
+    assert all(count in caplog.messages[0] for count in counts)
+    other = {"valid": "val", "testing": "test", "training": "train"}
+    for number, name in enumerate(names):
+        assert reds(load(tmp_path, other.get(name.lower(), name.upper())))[0] == number
+
+
+def test_a_split_in_two_folders_is_refused(write, tmp_path):
+    for name in ("train", "val", "valid"):
+        write(f"{name}/1.png")
+    with pytest.raises(InputError, match="has val and valid, which are one split, validation"):
+        load(tmp_path)
+
+
+def test_images_beside_splits_are_named(write, tmp_path, caplog):
+    for name in ("train/1.png", "val/1.png", "stray.png"):
+        write(name)
+    assert load(tmp_path).keys == ("1.png",)
+    assert "left out 1 image(s) beside the splits' folders" in caplog.text
+
+
+@pytest.mark.parametrize("target", [".", "..", "../.."])
+def test_links_lead_to_each_real_folder_once(target, write, tmp_path):
+    root = tmp_path / "images"
+    for name in ("cat/1.png", "cat/deep/2.png", "dog/3.png"):
+        write(f"images/{name}")
+    write("elsewhere/bird/4.png")
+    (root / "cat/loop").symlink_to(target)
+    (root / "a_cat").symlink_to(root / "cat")  # before it by name
+    (root / "bird").symlink_to(tmp_path / "elsewhere/bird")
+    (root / "broken").symlink_to(tmp_path / "nowhere")
+    (root / "dog/linked.png").symlink_to(root / "cat/1.png")
+    keys = load(root).keys
+    own = {"bird/4.png", "cat/1.png", "cat/deep/2.png", "dog/3.png", "dog/linked.png"}
+    assert own <= set(keys)
+    rest = set(keys) - own
+    # From above the root, only what is not below it comes in.
+    assert all(not key.endswith(("1.png", "2.png", "3.png")) for key in rest)
+    assert len(keys) == len(own) + len(rest)
+
+
+def test_files_are_told_by_their_first_bytes(write, tmp_path, caplog):
+    for name in ("a.png", "b.jpg"):
+        write(name)
+    content = {
+        suffix: tmp_path / f"new.{suffix}" for suffix in ("jpg", "png", "gif", "bmp", "webp")
+    }
+    for path in content.values():
+        write(path.name)
+        path.rename(path.with_name(f"{path.suffix[1:]}_without_suffix"))
+    for name in ("c.jfif", "d.jpe", "e.JPEG", "f.unknown"):
+        (tmp_path / name).write_bytes((tmp_path / "b.jpg").read_bytes())
+    (tmp_path / "png_as.tif").write_bytes((tmp_path / "a.png").read_bytes())
+    for number in range(3):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.tif")
+    (tmp_path / "README").write_text("BM is no image")
+    (tmp_path / "notes.txt").write_text("")
+    loaded = load(tmp_path)
+    assert len(loaded) == 2 + 5 + 4 + 1
+    (message,) = caplog.messages
+    assert "left out 3 .tif, 1 without suffix, 1 .txt. JPEG, PNG" in message
+
+
+def test_of_other_files_alone_nothing_is_said_aloud(write, tmp_path, caplog):
+    write("1.png")
+    (tmp_path / "1.txt").write_text("")
+    load(tmp_path)
+    assert caplog.messages == []
+
+
+def test_one_stray_image_leaves_the_classes_as_they_are(write, tmp_path, caplog):
+    for name in ("cat/1.png", "dog/2.png", "stray.png"):
+        write(name)
+    loaded = load(tmp_path)
+    assert (loaded.class_names, loaded.labels.tolist()) == (("cat", "dog"), [0, 1])
+    assert "left out 1 image(s) beside the class folders" in caplog.text
+
+
+def test_many_images_beside_folders_mean_no_classes_and_it_is_said(write, tmp_path, caplog):
+    for name in ("cat/1.png", "dog/2.png", "3.png", "4.png"):
+        write(name)
+    loaded = load(tmp_path)
+    assert (len(loaded), loaded.labels) == (4, None)
+    assert "there are no labels" in caplog.text
+
+
+JUNK = "__MACOSX .ipynb_checkpoints @eaDir .thumbnails lost+found $RECYCLE.BIN #recycle __pycache__"
+
+
+def test_what_systems_leave_behind_is_no_class(write, tmp_path, caplog):
+    for name in (*JUNK.split(), "System Volume Information", "cat", "dog"):
+        write(f"{name}/1.png")
+        write(f"cat/{name}/2.png")
+    for name in ("cat/._1.png", "cat/Thumbs.db", "cat/.DS_Store"):
+        (tmp_path / name).write_bytes(b"")
+    loaded = load(tmp_path)
+    assert loaded.keys == ("cat/1.png", "cat/cat/2.png", "cat/dog/2.png", "dog/1.png")
+    assert caplog.messages == []
+
+
+def test_a_split_beside_junk_alone_is_a_split(write, tmp_path):
+    for name in ("train/cat/1.png", "__MACOSX/train/cat/1.png"):
+        write(name)
+    assert load(tmp_path).class_names == ("cat",)
+
+
+def test_names_that_are_not_utf8_are_read_and_escaped(write, tmp_path):
+    write("cat/a.png", red=7)
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    os.rename(os.fsencode(tmp_path / "cat/a.png"), folder + b"/\xff.png")
+    write("cat/b.png", red=8)
+    loaded = load(tmp_path)
+    assert sorted(loaded.keys) == ["caf\\xe9/\\xff.png", "cat/b.png"]
+    assert sorted(loaded.class_names) == ["caf\\xe9", "cat"]
+    assert sorted(reds(loaded)) == [7, 8]
 
 
 def test_fifteen_scenes(test_data):

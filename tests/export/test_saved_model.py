@@ -128,7 +128,7 @@ def test_an_export_that_breaks_off_leaves_no_version(model, tmp_path, monkeypatc
     with pytest.raises((KeyboardInterrupt, RunError), match="No space left .* Make room|^$"):
         saved_model.export_model(model, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
-        *(".lock", "models.config", "batching.config")
+        *(".lock", "models.config", "batching.config", "batching-gpu.config")
     }
 
 
