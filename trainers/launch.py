@@ -11,9 +11,9 @@ from patchvae_tf.settings import Settings, setting
 USAGE = """\
 Starts a command of this package on several workers that train one model together.
 
-  python -m trainers.launch --workers=2 -- trainers.unsupervised --dataset=FOLDER
+  python -m trainers.launch --workers=2 -- patchvae_tf train --dataset=FOLDER
                      two workers on this machine, to try it
-  python -m trainers.launch --addresses=a:2222,b:2222 -- trainers.unsupervised --dataset=FOLDER
+  python -m trainers.launch --addresses=a:2222,b:2222 -- patchvae_tf train --dataset=FOLDER
                      prints what to run on the machines a and b, and starts nothing
 
 All workers get the same flags and must see the same --run_dir and data. If one fails, the others
@@ -34,7 +34,7 @@ class LaunchConfig(Settings):
 def main(stop_request, config, command):
     """Starts the workers, or prints how to."""
     if not command:
-        raise InputError("give the command after --, e.g. -- trainers.unsupervised --epochs=2")
+        raise InputError("give the command after --, e.g. -- patchvae_tf train --epochs=2")
     if config.addresses:
         print(launching.instructions(config.addresses.split(","), command))
         return

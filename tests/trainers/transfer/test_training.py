@@ -246,23 +246,21 @@ def test_the_learning_rate_is_cut_by_10(images):
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001, 0.0001], rtol=1e-5)
 
 
-def test_two_devices_train_like_one(images, run_dir, tmp_path):
-    program = (
-        "import sys, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "from trainers import transfer\n"
-        "transfer.run()\n"
-    )
-    more = (f"--run_dir={run_dir}", "--epochs=1", "--precision=float32", "--freeze=conv1-3")
-    flags = flags_of(images, tmp_path / "two", *more, "--learning_rate=1e-3")
-    done = subprocess.run(
-        [sys.executable, "-c", program, *flags], cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.mark.parametrize(
+    ("launcher", "more", "said"),
+    [
+        ((), ("--devices=cpu:2",), "2 devices"),
+        (("trainers.launch", "--workers=2", "--"), (), "2 devices of 2 workers"),
+    ],
+)
+def test_two_devices_or_workers_train_like_one(launcher, more, said, images, run_dir, tmp_path):
+    same = (f"--run_dir={run_dir}", "--epochs=1", "--precision=float32", "--freeze=conv1-3")
+    flags = flags_of(images, tmp_path / "two", *same, "--learning_rate=1e-3", *more)
+    command = [sys.executable, "-m", *launcher, "trainers.transfer", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "2 devices" in done.stdout
-    alone = run_transfer(*flags_of(images, tmp_path / "one", *more, "--learning_rate=1e-3"))
+    assert said in done.stdout
+    alone = run_transfer(*flags_of(images, tmp_path / "one", *same, "--learning_rate=1e-3"))
     assert alone.returncode == 0, alone.stderr
     one, two = (json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "two"))
     for name in ("cross_entropy", "val_cross_entropy", "test_cross_entropy"):
