@@ -68,7 +68,7 @@ def listed(folder):
                         folders.append((entry.path, f"{within}/"))
                 elif entry.is_dir():
                     links.append((entry.path, f"{within}/"))
-                elif entry.is_file():
+                elif entry.is_file() or not os.path.exists(entry.path):  # a link to what is gone
                     if is_image(entry.path):
                         images.append(within)
                     else:

@@ -86,4 +86,4 @@ def test_the_launcher_fails_with_the_worker_that_failed():
     assert "Traceback" not in done.stderr
     no_command = subprocess.run(command[:4], cwd=ROOT, capture_output=True, text=True)
     assert no_command.returncode == 1
-    assert "Give the command after --" in no_command.stderr
+    assert "give the command after --" in no_command.stderr

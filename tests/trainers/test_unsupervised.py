@@ -278,11 +278,11 @@ def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
         (tmp_path / "empty", "is empty"),
         (tmp_path / "zero.npz", "cannot be read"),
         (tmp_path / "wrong.npz", "x_train"),
-        (tmp_path / "few.npz", "batch_size is 128"),
+        (f"{tmp_path / 'few.npz'} --batch_size=128", "batch_size is 128"),
         ("cifra100", "cifar100"),
     ):
         # The same folder each time: a mistake must not make it another run's.
-        failed = _run(f"--run_dir={tmp_path / 'run'}", f"--dataset={dataset}")
+        failed = _run(f"--run_dir={tmp_path / 'run'}", *f"--dataset={dataset}".split())
         assert failed.returncode == 1
         assert message in failed.stderr.strip().splitlines()[-1]
         assert "Traceback" not in failed.stderr
@@ -294,7 +294,7 @@ def test_help_shows_every_flag_without_tensorflow():
     assert "tensorflow" not in shown.stderr
     for heading in ("Data:", "Model:", "Loss:", "Training:", "Run:"):
         assert heading in shown.stdout.splitlines()
-    for flag in ("--dataset", "--num_parts", "--[no]weighted_reconstruction", "--run_dir"):
+    for flag in ("--dataset", "--num_parts", "--recipe", "--run_dir"):
         assert re.search(rf"^  {re.escape(flag)}\b", shown.stdout, re.MULTILINE)
     assert max(map(len, shown.stdout.splitlines())) <= 100
 
