@@ -80,6 +80,46 @@ def categorical_kl(logits):
     return _sum_over_image(tf.exp(log_q) * (log_q + math.log(logits.shape[-1])))
 
 
+def exclusive_kl(logits):
+    """KL(Cat(q) ‖ uniform) over the parts and "nothing", whose logit is 0, summed over locations.
+
+    Args:
+        logits: [batch, ..., num_parts].
+
+    Returns:
+        float32 [batch], nats per image.
+    """
+    return categorical_kl(tf.concat([logits, tf.zeros_like(logits[..., :1])], axis=-1))
+
+
+def teaching_cross_entropy(logits, shares, taught):
+    """How far occurrence is from what each place is said to show, summed over the locations.
+
+    Formula: −Σ_l Σ_i s[l,i] log q[l,i] − Σ_l (1 − Σ_i s[l,i]) log(1 − Σ_i q[l,i]), i over the parts
+    that are taught, q the softmax over all parts and "nothing", whose logit is 0. Which of the
+    other parts, or nothing, is where none of these is, stays free.
+
+    Args:
+        logits: [batch, h, w, num_parts].
+        shares: [batch, h, w, num_parts], s, their sum at most 1; 0 for parts that are not taught.
+        taught: bool [num_parts].
+
+    Returns:
+        float32 [batch], nats per image.
+    """
+    logits = tf.cast(logits, tf.float32)
+    nothing = tf.zeros_like(logits[..., :1])
+    everything = tf.reduce_logsumexp(
+        tf.concat([logits, nothing], axis=-1), axis=-1, keepdims=True
+    )  # [batch, h, w, 1]
+    free = tf.where(taught, -1e9, logits)
+    log_rest = tf.reduce_logsumexp(tf.concat([free, nothing], axis=-1), axis=-1, keepdims=True)
+    rest = 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)
+    return -_sum_over_image(shares * (logits - everything)) - _sum_over_image(
+        rest * (log_rest - everything)
+    )
+
+
 def part_squared_error(images, part_images, occurrence):
     """How far each part by itself is from the image, where it occurs.
 

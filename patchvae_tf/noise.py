@@ -36,6 +36,7 @@ class Purpose(enum.IntEnum):
     SHARDS = 106
     WINDOW = 107
     DEALING = 108
+    DISCOVERY = 109
 
 
 def set_first_weights(seed: int) -> None:

@@ -5,7 +5,7 @@ from patchvae_tf.layers.batch_normalization import BatchNormalization
 from patchvae_tf.layers.convolution import Conv2D, Conv2DTranspose
 from patchvae_tf.layers.grouped_convolution import GroupedConv2DTranspose, SplitGroups
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights
-from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical
+from patchvae_tf.layers.occurrence import RelaxedBernoulli, RelaxedCategorical, RelaxedExclusive
 from patchvae_tf.layers.views import BlockMasking, ColorJitter, RandomCrop, RandomViews
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "RandomViews",
     "RelaxedBernoulli",
     "RelaxedCategorical",
+    "RelaxedExclusive",
     "SplitGroups",
 ]

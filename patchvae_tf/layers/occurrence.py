@@ -91,3 +91,22 @@ class RelaxedCategorical(_OccurrenceSampling):
 
     def _hardened(self, soft):
         return tf.one_hot(tf.argmax(soft, axis=-1), tf.shape(soft)[-1], dtype=soft.dtype)
+
+
+@keras.saving.register_keras_serializable(package="patchvae_tf")
+class RelaxedExclusive(RelaxedCategorical):
+    """As `RelaxedCategorical`, with one choice more: that no part is there, whose logit is 0.
+
+    Args:
+        hard, **kwargs: as of `RelaxedCategorical`.
+
+    Call arguments:
+        logits: [batch, ..., num_parts]; the last axis is the one that the choice is among.
+        seed, temperature: as of `RelaxedCategorical`.
+
+    Output shape: that of `logits`; float32, sums to at most 1 over the last axis.
+    """
+
+    def call(self, logits, seed=None, temperature=1.0):
+        nothing = tf.zeros_like(logits[..., :1])
+        return super().call(tf.concat([logits, nothing], axis=-1), seed, temperature)[..., :-1]

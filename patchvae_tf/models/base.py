@@ -7,6 +7,7 @@ import inspect
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from patchvae_tf import backbones, environment, noise, optimizers
@@ -299,6 +300,8 @@ class UnsupervisedModel(DistributedModel):
                 steps = kwargs.get("steps_per_epoch") or _steps_per_epoch(x, batch_size)
                 epochs = epochs or self._recipe.epochs_of(steps)
                 self.compile(optimizers.of_settings(self._recipe, steps, epochs))
+        if self.compiled and int(self.optimizer.iterations) == 0:
+            self.begin_from(lambda most: _first_images(x, most, self.seed))
         stops = [*(callbacks or ()), _StopWhenNotFinite()]
         return super().fit(x, batch_size=batch_size, epochs=epochs or 1, callbacks=stops, **kwargs)
 
@@ -309,6 +312,22 @@ class UnsupervisedModel(DistributedModel):
             f"write the model by patchvae_tf.export_model(model, {str(filepath)!r}): features, "
             "codes and files as signatures, with a model card, in version 1, 2, ... of the folder."
         )
+
+    def begin_from(self, sample, progress=True) -> dict[str, int]:
+        """Looks at images before the first training step, where the objective needs it.
+
+        Args:
+            sample: function (most) -> uint8, or floats in [0, 1], [n, H, W, 3], n at most `most`.
+            progress: bool, whether to show a progress bar.
+
+        Returns:
+            dict: name of a term -> how many parts it found.
+
+        Raises:
+            InputError: there are none.
+        """
+        del sample, progress
+        return {}
 
     def __call__(self, images, *args, **kwargs):
         # Before Keras' own call, which would put a page around what is wrong with them.
@@ -347,6 +366,21 @@ class _StopWhenNotFinite(keras.callbacks.Callback):
                 f"the loss is not finite in {when}: {name} is not. The weights are spoilt: begin "
                 "anew with a lower learning rate, and images that are finite."
             )
+
+
+def _first_images(x, most, seed):
+    """Images of what `fit` is given: of an array drawn by the seed, of a data set the first."""
+    if not isinstance(x, tf.data.Dataset):
+        drawn = noise.step_seed(seed, 0)
+        rows = tf.range(min(most, len(x)), dtype=tf.int64)
+        return np.asarray(x)[noise.shuffled(rows, drawn, len(x)).numpy()]
+    found = []
+    for batch in x:
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        found.append(np.asarray(images["image"] if isinstance(images, dict) else images))
+        if sum(map(len, found)) >= most:
+            break
+    return np.concatenate(found)[:most]
 
 
 def _steps_per_epoch(x, batch_size):

@@ -16,15 +16,21 @@ from patchvae_tf.layers import (
     GaussianSampling,
     RelaxedBernoulli,
     RelaxedCategorical,
+    RelaxedExclusive,
 )
 from patchvae_tf.models.autoencoder import Autoencoder
 from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import independent_decoder, patch_decoder
 from patchvae_tf.objectives import parts
 from patchvae_tf.objectives.reconstruction import reconstruction_terms
+from patchvae_tf.parts import discovery
 from patchvae_tf.settings import PartCode, PartObjective
 
-_OCCURRENCE_LAYERS = {"bernoulli": RelaxedBernoulli, "categorical": RelaxedCategorical}
+_OCCURRENCE_LAYERS = {
+    "bernoulli": RelaxedBernoulli,
+    "categorical": RelaxedCategorical,
+    "exclusive": RelaxedExclusive,
+}
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
@@ -35,7 +41,8 @@ class PatchVAE(Autoencoder):
         image_size: int, side of the square images in pixels; a multiple of the stride.
         num_parts: int, N.
         appearance_dim: int, d_p, numbers that describe a part's look.
-        occurrence: "bernoulli" (each part for itself) or "categorical" (one part a location).
+        occurrence: "bernoulli" (each part for itself), "categorical" (one part a location) or
+            "exclusive" (one part or none).
         hard_occurrence: bool, straight-through 0/1 samples instead of relaxed ones.
         independent_decoders: bool, a decoder of its own for each part (grouped convolutions), whose
             images are summed; see `decoders.independent_decoder`.
@@ -136,6 +143,13 @@ class PatchVAE(Autoencoder):
     def training_parts(self):
         own = [getattr(self, term.name) for term in self._terms if term.layer is not None]
         return [*super().training_parts, *own]
+
+    def begin_from(self, sample, progress=True):
+        found = [term for term in self._terms if term.begin is not None]
+        if not found:
+            return {}
+        images = sample(discovery.MOST_IMAGES)
+        return {term.name: term.begin(self, images, progress) for term in found}
 
     @property
     def occurrence_prior(self):

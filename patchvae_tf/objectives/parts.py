@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from patchvae_tf import losses
 from patchvae_tf.objectives.agreement import PartAgreement
+from patchvae_tf.parts import templates
+from patchvae_tf.parts.teacher import PartTeacher
 from patchvae_tf.settings import PartObjective
 
 
@@ -49,6 +51,8 @@ class Term:
         layer: function (model) -> the layer that it needs, which serves training alone; the model
             keeps it under the term's name.
         needs_other_view: whether it compares two views.
+        begin: function (model, images, progress) that looks at images before the first step, and
+            returns how many parts it found in them.
     """
 
     name: str
@@ -58,12 +62,15 @@ class Term:
     always: bool = False
     layer: Callable[[typing.Any], keras.layers.Layer] | None = None
     needs_other_view: bool = False
+    begin: Callable[[typing.Any, typing.Any, bool], int] | None = None
 
 
 def _occurrence_kl(model, batch):
     logits = batch.outputs["occurrence_logits"]
     if model.occurrence == "categorical":
         return losses.categorical_kl(logits)
+    if model.occurrence == "exclusive":
+        return losses.exclusive_kl(logits)
     return losses.bernoulli_kl(logits, model.occurrence_prior)
 
 
@@ -115,6 +122,27 @@ def _agreement_layer(model):
     return layer
 
 
+def _teaching(model, batch):
+    logits = batch.outputs["occurrence_logits"]
+    shares = model.teaching(batch.target, tf.shape(logits)[1:3])
+    return losses.teaching_cross_entropy(logits, tf.stop_gradient(shares), model.teaching.is_taught)
+
+
+def _teaching_layer(model):
+    # As many pixels a place that a part's window is as large as a template.
+    part_side = model.objective.part_side * model.image_size
+    steps = max(1, round(templates.SIDE * model.stride / part_side / templates.STEP))
+    scaled_per_place = steps * templates.STEP
+    layer = PartTeacher(model.num_parts, scaled_per_place)
+    layer.build()
+    return layer
+
+
+def _find_parts(model, images, progress):
+    side = model.image_size // model.stride
+    return model.teaching.discover(images, (side, side), model.seed, progress)
+
+
 # Nats per image, before their weights, but for `part_reconstruction`, a squared error.
 TERMS = (
     Term("kl_occurrence", "occurrence_weight", _occurrence_kl, always=True),
@@ -129,6 +157,7 @@ TERMS = (
         layer=_agreement_layer,
         needs_other_view=True,
     ),
+    Term("teaching", "teaching_weight", _teaching, layer=_teaching_layer, begin=_find_parts),
 )
 
 

@@ -38,8 +38,8 @@ class PartCode(Settings):
     occurrence: str = setting(
         "bernoulli",
         "Model",
-        "how parts occur: each for itself, or one at a location",
-        choices=("bernoulli", "categorical"),
+        "how parts occur: each for itself, one at a location, or (exclusive) one or none",
+        choices=("bernoulli", "categorical", "exclusive"),
         rare=True,
     )
     hard_occurrence: bool = setting(

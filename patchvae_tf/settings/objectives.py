@@ -55,6 +55,19 @@ class PartObjective(Reconstruction):
     agreement_temperature: float = setting(
         0.2, "Loss", "tau of the softmax over other images' codes", above=0.0, rare=True
     )
+    teaching_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of how far occurrence is from where parts, found beforehand, are; 0: none is found",
+        minimum=0.0,
+    )
+    part_side: float = setting(
+        0.45,
+        "Loss",
+        "side of a part, about, as a share of the image's; for teaching_weight",
+        minimum=0.05,
+        maximum=1.0,
+    )
     part_reconstruction_weight: float = setting(
         0.0,
         "Loss",
@@ -97,15 +110,20 @@ class PartObjective(Reconstruction):
 
     def check_code(self, code) -> None:
         """Raises InputError where the objective does not go with a `PartCode`."""
-        if code.occurrence == "categorical" and self.occurrence_prior is not None:
+        if code.occurrence != "bernoulli" and self.occurrence_prior is not None:
             raise InputError(
-                "occurrence_prior is for occurrence=bernoulli: categorical occurrence always "
-                f"has 1 / num_parts. Received: {self.occurrence_prior}. Leave it out."
+                f"occurrence_prior is for occurrence=bernoulli: with {code.occurrence} all choices "
+                f"are as probable. Received: {self.occurrence_prior}. Leave it out."
             )
-        if code.num_parts == 1 and self.occurrence_prior is None:
+        if code.num_parts == 1 and code.occurrence == "bernoulli" and self.occurrence_prior is None:
             raise InputError(
                 "num_parts=1 makes the prior 1 / num_parts = 1: give occurrence_prior, between 0 "
                 "and 1."
+            )
+        if self.teaching_weight and code.occurrence != "exclusive":
+            raise InputError(
+                "teaching_weight needs occurrence=exclusive: a place shows one part or none. "
+                f"Received: occurrence={code.occurrence}"
             )
         if self.part_reconstruction_weight and not code.independent_decoders:
             raise InputError(

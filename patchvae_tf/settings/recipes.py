@@ -12,6 +12,7 @@ from patchvae_tf.settings import paper_datasets
 DESCRIPTIONS = {
     "agreement": "the parts of two views of an image have to agree, for features",
     "masked": "whole images rebuilt from half-hidden ones, for features from one view",
+    "parts": "parts are found first, then taught, for occurrence that tells where each is",
     "paper": "the original implementation's settings",
 }
 # model -> recipe. The other models are there to compare with, as the paper trained them.
@@ -42,9 +43,16 @@ _FEATURES = {
     "adam_beta_2": 0.99,
     "weight_decay": 1e-4,
 }
+_PARTS = {
+    "occurrence": "exclusive",
+    "teaching_weight": 100.0,
+    "horizontal_flip": False,
+    "color_jitter": 1.0,
+}
 _VALUES = {
     "agreement": {**_FEATURES, "crop_side": 0.35, "agreement_weight": 300.0},
     "masked": {**_FEATURES, "mask_share": 0.5, "batch_size": 32},
+    "parts": {**_FEATURES, **_PARTS, "crop_side": 0.8, "batch_size": 32},
     "paper": {},
 }
 # recipe -> data set -> what takes the place of the recipe's values there.
@@ -52,6 +60,7 @@ _ON_DATASET = {
     # Flat colours: with colours changed little is left to learn in a run of minutes.
     "agreement": {"parts": _FIRST_RUN},
     "masked": {"parts": _FIRST_RUN},
+    "parts": {"parts": {**_FIRST_RUN, **_PARTS}},
     "paper": {"parts": _FIRST_RUN, "cifar100": {"horizontal_flip": False}},
 }
 

@@ -65,6 +65,11 @@ class Trainer(abc.ABC):
     def summary(self, result: dict) -> str:
         """One line of `result.json`."""
 
+    def begin(self, model, data) -> dict[str, int]:
+        """What a model looks at before its first step: returns what it found, of its terms."""
+        del model, data
+        return {}
+
     def on_epoch(self, run_folder: runs.RunFolder, model, data):
         """Returns a function (epoch, step, record), called after each epoch on the chief."""
         del run_folder, model, data
@@ -144,6 +149,10 @@ def run(trainer: Trainer, folder, stop_request) -> None:
                 writes=cluster.is_chief,
                 on_error=execution.on_save_error,
             )
+            if saved.newest is None:
+                for name, count in trainer.begin(model, data).items():
+                    workers.check_same(f"parts of {name}", count, cluster, strategy)
+                    say(f"{name}: {count} parts found", flush=True)
             writer = summaries.writer(run_folder.path, writes=cluster.is_chief)
             with trainer.guarded():
                 complete = loop.train(training, saved, run_folder, writer, stop_request)

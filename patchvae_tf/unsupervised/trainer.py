@@ -117,6 +117,9 @@ class UnsupervisedTrainer(session.Trainer):
             + (more if data.epochs > self.config.epochs else "")
         )
 
+    def begin(self, model, data):
+        return model.begin_from(lambda most: data.training.sample(most, self.config.seed).images)
+
     def on_epoch(self, run_folder, model, data):
         if extras.missing("report"):
             return super().on_epoch(run_folder, model, data)

@@ -24,13 +24,12 @@ def sample_prior(model, count, seed=0):
     if not hasattr(model, "num_parts"):
         return model.decoder(noise.normal([count, model.latent_dim], draws)).numpy()
     side = model.image_size // model.stride
-    u = noise.uniform(
-        [count, side, side, model.num_parts], noise.fold_in(draws, noise.Purpose.OCCURRENCE)
-    )
-    if model.occurrence == "categorical":
-        occurrence = tf.one_hot(tf.argmax(u, axis=-1), model.num_parts)
-    else:
+    choices = model.num_parts + (model.occurrence == "exclusive")  # the last one: no part
+    u = noise.uniform([count, side, side, choices], noise.fold_in(draws, noise.Purpose.OCCURRENCE))
+    if model.occurrence == "bernoulli":
         occurrence = tf.cast(u < model.occurrence_prior, tf.float32)
+    else:
+        occurrence = tf.one_hot(tf.argmax(u, axis=-1), model.num_parts)
     shape = [count, model.num_parts, model.appearance_dim]
     appearance = noise.normal(shape, noise.fold_in(draws, noise.Purpose.APPEARANCE))
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()
@@ -59,6 +58,6 @@ def _prior_of(model):
     if not hasattr(model, "num_parts"):
         return f"{model.latent_dim} numbers of N(0, 1)"
     sizes = f"N = {model.num_parts}, d_p = {model.appearance_dim}"
-    if model.occurrence == "categorical":
-        return f"{sizes}, one part a location"
-    return f"{sizes}, p = {model.occurrence_prior:.3g}"
+    if model.occurrence == "bernoulli":
+        return f"{sizes}, p = {model.occurrence_prior:.3g}"
+    return f"{sizes}, one part a location" + (" or none" if model.occurrence == "exclusive" else "")
