@@ -1,12 +1,13 @@
-"""What windows of images are compared by: which way their edges point, and nothing of their colours.
+"""What windows of images are compared by: which way their edges point, nothing of their colours.
 
-Histograms of oriented gradients (Dalal and Triggs, CVPR 2005), one for each pixel: brightness alone,
-each gradient by its share of what lies around it, sorted into directions and spread over a pixel or
-two, so that two windows are alike whose edges lie nearly in the same places.
+Histograms of oriented gradients (Dalal and Triggs, CVPR 2005), one for each pixel: of brightness
+alone, each gradient by its share of what lies around it, sorted into directions and spread over a
+pixel or two, so that two windows are alike whose edges lie nearly in the same places.
 """
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
 DIRECTIONS = 8  # of gradients, from dark to bright: opposite ones differ
@@ -50,8 +51,6 @@ def turned(edges, angle):
         edges: array [..., DIRECTIONS].
         angle: radians, from right to down.
     """
-    import numpy as np
-
     steps = angle * DIRECTIONS / (2.0 * math.pi)
     whole = math.floor(steps)
     rest = steps - whole

@@ -18,6 +18,8 @@ DESCRIPTIONS = {
 # model -> recipe. The other models are there to compare with, as the paper trained them.
 DEFAULTS = {"patchvae": "agreement", "beta_vae": "paper", "bigan": "paper"}
 
+_DEFAULT_ON = {("patchvae", "parts"): "parts"}
+
 # A first run is to take minutes, in which the occurrence would only collapse.
 _FIRST_RUN = {
     "occurrence_weight": 0.1,
@@ -46,8 +48,8 @@ _FEATURES = {
 _PARTS = {
     "occurrence": "exclusive",
     "teaching_weight": 100.0,
+    "weighted_reconstruction": False,
     "horizontal_flip": False,
-    "color_jitter": 1.0,
 }
 _VALUES = {
     "agreement": {**_FEATURES, "crop_side": 0.35, "agreement_weight": 300.0},
@@ -63,6 +65,11 @@ _ON_DATASET = {
     "parts": {"parts": {**_FIRST_RUN, **_PARTS}},
     "paper": {"parts": _FIRST_RUN, "cifar100": {"horizontal_flip": False}},
 }
+
+
+def default(model: str, dataset: str) -> str:
+    """The recipe of whom names none."""
+    return _DEFAULT_ON.get((model, paper_datasets.bare_name(dataset)), DEFAULTS[model])
 
 
 def values(recipe: str, dataset: str = "") -> Mapping[str, object]:

@@ -132,7 +132,7 @@ class Choice(Settings):
         "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
         + ". It says what the user does not (default: "
         + ", ".join(f"{recipe} for {model}" for model, recipe in recipes.DEFAULTS.items())
-        + ")",
+        + "; parts for patchvae on 'parts')",
         choices=tuple(recipes.DESCRIPTIONS),
     )
     paper_dataset: str | None = setting(
@@ -196,10 +196,11 @@ def unsupervised_config(**given: typing.Any) -> UnsupervisedConfig:
         _check_applies(name, model, names)
     paper = paper_datasets.values(given.get("paper_dataset"))
     said = {**paper, **given}
-    recipe = said.get("recipe") or recipes.DEFAULTS[model]
+    dataset = said.get("dataset", Data.dataset)
+    recipe = said.get("recipe") or recipes.default(model, dataset)
     if recipe not in recipes.DESCRIPTIONS:
         UnsupervisedConfig(recipe=recipe)  # raises: not one of them
-    by_recipe = recipes.values(recipe, said.get("dataset", Data.dataset))
+    by_recipe = recipes.values(recipe, dataset)
     values = {**by_recipe, **_exact(said), **said, "model": model, "recipe": recipe}
     return CONFIGS[model](**{name: value for name, value in values.items() if name in names})
 
