@@ -93,7 +93,7 @@ def _centred_windows(images, size):
         is_peak = (dense >= tf.nn.max_pool2d(dense, reach, 1, "SAME")) & (
             dense > tf.reduce_mean(dense, axis=[1, 2], keepdims=True)
         )
-        peaks.append([*np.argwhere(is_peak.numpy()[..., 0]), start, 0, 0])
+        peaks.append(np.argwhere(is_peak.numpy()[..., 0]) + np.array([start, 0, 0]))
         strengths.append(strength.numpy()[..., 0])
         edges.append(edge_map(scaled).numpy())
     middles = _centred(np.concatenate(strengths), np.concatenate(peaks))

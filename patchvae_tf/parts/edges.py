@@ -64,7 +64,7 @@ def edge_strength(images):
 
 def _gradients(images):
     """[n, H, W, 3] -> [n, H, W, 2], the brightness's central differences, down and right."""
-    brightness = tf.reduce_sum(images * _LUMA, axis=-1)  # [n, H, W]
+    brightness = tf.reduce_sum(tf.cast(images, tf.float32) * _LUMA, axis=-1)  # [n, H, W]
     padded = tf.pad(brightness, [[0, 0], [1, 1], [1, 1]], "SYMMETRIC")
     down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     right = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
