@@ -5,7 +5,6 @@ import dataclasses
 
 from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
-from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting, unsupervised_config
 from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
@@ -169,9 +168,9 @@ class UnsupervisedTrainer(session.Trainer):
 
         try:
             writing.write(writing.ReportConfig(run_dir=str(run_folder.path)), model)
-        except (InputError, OSError) as error:
+        except Exception as error:
             again = f"python -m trainers.report --run_dir={run_folder.path}"
-            print(f"no report: {error}. Try {again}", flush=True)
+            print(f"no report: {type(error).__name__}: {error}. Try {again}", flush=True)
 
     def summary(self, result):
         shown = [f"{name} {result[name]:.4g}" for name in ("val_loss", "loss") if name in result]
