@@ -82,6 +82,7 @@ def default_dir(config, *words):
     """
     settings = json.dumps(config.to_json(), sort_keys=True).encode()
     name = pathlib.PurePath(config.dataset.split(":")[0]).stem or "images"
+    name = name.encode("utf-8", "replace").decode().replace("?", "_")  # TensorFlow writes UTF-8
     digest = hashlib.sha256(settings).hexdigest()[:6]
     return "-".join([f"runs/{name}", *map(str, words), digest])
 

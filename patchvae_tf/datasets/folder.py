@@ -144,7 +144,7 @@ def _tell(root, folders, files, left_out, stray, num_classes, has_classes):
     if left_out:
         images = any(suffix not in folder_listing.NO_IMAGES for suffix in left_out)
         log.log(
-            logging.WARNING if images else logging.INFO,
+            logging.WARNING if images else logging.DEBUG,
             "%s: left out %s. JPEG, PNG, GIF, BMP and WEBP are read: convert other images to one "
             "of them.",
             place,

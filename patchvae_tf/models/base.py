@@ -9,13 +9,11 @@ import math
 import keras
 import tensorflow as tf
 
-from patchvae_tf import backbones, environment, noise, optimizers
+from patchvae_tf import backbones, noise, optimizers
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.models.inputs import check_training_data, model_images
 from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
 from patchvae_tf.settings.architecture import Backbone, check_image_size
-
-environment.check_keras()
 
 _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is finite
 

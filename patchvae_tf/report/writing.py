@@ -89,7 +89,7 @@ def write(config, model=None):
     runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     print(f"report on {looked_at}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
     return path
 
