@@ -105,6 +105,15 @@ def test_wrong_images_are_refused_with_the_way_out(loaded, name, images, message
         function(tf.constant(images, tf.float32))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_code_that_is_not_finite_is_refused(loaded, value):
+    latent = np.zeros((2, 2, 2, 8), np.float32)
+    assert np.isfinite(loaded.signatures["decode"](tf.constant(latent))["images"]).all()
+    latent[1, 0, 1, 3] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="finite numbers, no NaN: send a code"):
+        loaded.signatures["decode"](tf.constant(latent))
+
+
 def test_a_little_beyond_the_range_is_rounding(loaded):
     loaded(tf.fill([1, SIZE, SIZE, 3], 1.0005))
     loaded(tf.fill([1, SIZE, SIZE, 3], -0.0005))
