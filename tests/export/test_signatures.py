@@ -183,6 +183,50 @@ def test_tfsm_layer_answers_and_learns(exported, loaded):
     assert np.abs(layer(images)["features"] - loaded(images)).max() > 1e-4
 
 
+def _trained_once(features, inputs):
+    """What Adam, which keeps moments, makes of a dense layer on the features, and of them."""
+    classifier = keras.Model(inputs, keras.layers.Dense(2)(features))
+    classifier.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    before = [weight.numpy() for weight in classifier.trainable_weights]
+    classifier.train_on_batch(random_images(2, SIZE), np.eye(2, dtype="float32"))
+    return [
+        bool(np.any(weight.numpy() != old))
+        for weight, old in zip(classifier.trainable_weights, before, strict=True)
+    ]
+
+
+def test_a_frozen_tfsm_layer_takes_any_optimizer(exported):
+    layer = keras.layers.TFSMLayer(exported[1], call_endpoint="serving_default")
+    inputs = keras.Input((SIZE, SIZE, 3))
+    # As the page on serving says; Keras mends it one day.
+    with pytest.raises(ValueError, match="is not a valid scope name"):
+        _trained_once(layer(inputs)["features"], inputs)
+    layer.trainable = False
+    before = [weight.numpy() for weight in layer.weights]
+    assert _trained_once(layer(inputs)["features"], inputs) == [True, True]
+    for weight, old in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_phi_is_fine_tuned_as_a_keras_model_by_any_optimizer(exported):
+    phi = _copy(exported[0]).backbone
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = keras.layers.GlobalAveragePooling2D()(phi(inputs, training=False))
+    moved = _trained_once(features, inputs)
+    assert moved == [True] * (len(phi.trainable_weights) + 2)
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")
+def test_the_default_signature_converts_to_tflite(exported, loaded):
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(exported[1]), signature_keys=["serving_default"]
+    )
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    images = random_images(3, 32)[:, :16, :24]
+    answer = interpreter.get_signature_runner("serving_default")(images=images)
+    assert_same(answer, default_answer(loaded, images), **FOLDED)
+
+
 @pytest.mark.parametrize("make", [beta_vae, bigan])
 def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_path):
     model = make()
