@@ -155,13 +155,14 @@ class RunFolder:
         """The content of `result.json`, or None: the run has not finished."""
         return _read_json(self.path / "result.json")
 
-    def check(self, name, values, difference):
+    def check(self, name, values, difference, advice=None):
         """Checks that a JSON file, if it is there, holds these values.
 
         Args:
             name: str, the file's.
             values: dict that goes through JSON.
             difference: str, what another content means.
+            advice: dict, name of a value -> what to say besides where it differs.
 
         Raises:
             InputError: the folder belongs to another run; what differs is named.
@@ -169,16 +170,18 @@ class RunFolder:
         known = _read_json(self.path / name)
         if known is None:
             return
-        differences = [
-            f"{key} is {_short(known.get(key))} there and {_short(values.get(key))} now"
-            for key in {**known, **values}
-            if known.get(key) != values.get(key)
-        ]
-        if differences:
-            raise InputError(
-                f"{self.path} holds a run with {difference}: {'; '.join(differences)}. "
-                f"Use the same to go on with it, or choose another {self._flag}."
+        differing = [key for key in {**known, **values} if known.get(key) != values.get(key)]
+        if differing:
+            differences = "; ".join(
+                f"{key} is {_short(known.get(key))} there and {_short(values.get(key))} now"
+                for key in differing
             )
+            sentences = [
+                f"{self.path} holds a run with {difference}: {differences}.",
+                f"Use the same to go on with it, or choose another {self._flag}.",
+                *(text for key, text in (advice or {}).items() if key in differing),
+            ]
+            raise InputError(" ".join(sentences))
 
     @property
     def last_metrics(self):

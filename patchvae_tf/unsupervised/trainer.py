@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import typing
 
 from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
@@ -77,6 +78,13 @@ class UnsupervisedTrainer(session.Trainer):
         options: Options.
         execution: Execution.
     """
+
+    advice: typing.ClassVar = {
+        "epochs": "The learning rate's schedule ends with the run's last epoch, so more epochs are "
+        "another run. To train a finished run's model on, with a learning rate of your own, in "
+        "Python: model = patchvae_tf.load_model(RUN_DIR); "
+        "model.compile(keras.optimizers.Adam(1e-4)); model.fit(images, epochs=...)."
+    }
 
     def __init__(self, config: UnsupervisedConfig, options: Options, execution: Execution):
         super().__init__(config, execution)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -154,6 +155,29 @@ def test_another_configuration_in_the_folder_is_refused(finished, images):
     assert refused.returncode == 1
     assert "num_parts is 4 there and 5 now" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_finished_run_is_trained_on_as_the_refusal_of_more_epochs_says(finished, images):
+    run_dir, _ = finished
+    refused = _run(*_flags(images, run_dir, "--epochs=3"))
+    assert refused.returncode == 1
+    assert "epochs is 2 there and 3 now" in refused.stderr
+    advice = refused.stderr.strip().partition("in Python: ")[2].removesuffix(".")
+    assert advice.startswith("model = patchvae_tf.load_model(RUN_DIR); model.compile(")
+    before = patchvae_tf.load_model(run_dir).get_weights()
+    names = {
+        "patchvae_tf": patchvae_tf,
+        "keras": keras,
+        "RUN_DIR": run_dir,
+        "images": np.load(images)["x_train"],
+    }
+    exec(advice.replace("...", "1"), names)
+    moved = [
+        np.abs(new - old).max()
+        for new, old in zip(names["model"].get_weights(), before, strict=True)
+    ]
+    assert min(moved) > 0.0
+    assert max(moved) < 1.0
 
 
 def test_other_data_in_the_folder_is_refused(images, tmp_path):
