@@ -91,11 +91,14 @@ def _read_json(path):
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}, not settings by name")
+    except (OSError, ValueError) as error:  # of JSON and of UTF-8 as well
         raise InputError(
             f"{path} cannot be read ({error}). Mend or remove it, or choose another folder."
         ) from error
+    return values
 
 
 class RunFolder:

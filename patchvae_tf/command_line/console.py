@@ -104,9 +104,11 @@ def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None
         except (InputError, RunError) as error:
             sys.exit(f"error: {error}")
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                sys.exit(f"error: {error}. Make room: {GO_ON} from the last checkpoint.")
+            if error.filename is None:
                 raise
-            sys.exit(f"error: {error}. Make room: {GO_ON} from the last checkpoint.")
+            sys.exit(f"error: {error.filename}: {error.strerror}. Mend that, or name another.")
         except Stop as stop:
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)

@@ -94,9 +94,12 @@ def sections(model, survey, run_dir, settings, dataset, split):
             visualization.first_layer_figure(model),
         ),
     )
-    curves = run_curves.read(run_dir)
-    if curves is not None:
-        yield Section("curves", "Training", lambda: ([], visualization.curves_figure(*curves)))
+    if run_curves.are_recorded(run_dir):
+        yield Section(
+            "curves",
+            "Training",
+            lambda: ([], visualization.curves_figure(*run_curves.read(run_dir))),
+        )
 
 
 def _part_sections(model, survey, images):

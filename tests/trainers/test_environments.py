@@ -102,6 +102,18 @@ def test_a_folder_to_write_that_the_encoding_cannot_show_is_refused(tmp_path):
     assert "cannot be read in the encoding ascii. Give a name of plain characters" in line
 
 
+def test_a_file_that_the_system_refuses_is_named_in_one_line(tmp_path):
+    program = (
+        "from patchvae_tf.command_line import console\n"
+        f"console.run(lambda stop: open({str(tmp_path)!r}, 'w'), 'usage')"
+    )
+    failed = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+    )
+    message = f"error: {tmp_path}: Is a directory. Mend that, or name another.\n"
+    assert (failed.returncode, failed.stderr) == (1, message)
+
+
 def test_other_settings_of_keras_are_named_with_their_source(tmp_path):
     (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first"}')
     _assert_refused(

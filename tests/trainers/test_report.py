@@ -214,4 +214,11 @@ def test_curves_are_tensorboard_s_and_later_points_replace_earlier_ones(tmp_path
     assert training["loss"] == ((1, 3, 5), (7.0, 4.0, 2.0))
     assert training["images_per_second"] == ([4, 8], [5.0, 5.0])
     assert held_out["loss"] == ([4, 8], [8.0, 4.0])
-    assert run_curves.read(tmp_path) is None
+    assert not run_curves.are_recorded(tmp_path)
+    with open(run_dir / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 3, "st')  # what a kill leaves
+    with pytest.raises(InputError, match="metrics.jsonl cannot be read"):
+        run_curves.read(run_dir)
+    (run_dir / "metrics.jsonl").write_text("")
+    with pytest.raises(InputError, match="metrics.jsonl has no epoch"):
+        run_curves.read(run_dir)
