@@ -140,6 +140,22 @@ def test_an_unfinished_or_absent_model_is_refused(tmp_path):
         patchvae_tf.load_model(tmp_path)
 
 
+def test_a_damaged_model_is_refused_whatever_is_wrong_with_it(finished, tmp_path):
+    file = tmp_path / "model.keras"
+    whole = (finished[0] / "model.keras").read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    with pytest.raises(InputError, match=r"cannot be read \(Bad CRC-32.*Restore it from a copy"):
+        patchvae_tf.load_model(tmp_path)
+    with open(file, "wb") as stream:
+        np.savez(stream, x=np.zeros(3))  # a zip file as well
+    with pytest.raises(InputError, match=r"cannot be read \(There is no item named 'config.json"):
+        patchvae_tf.load_model(tmp_path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(file)
+    with pytest.raises(InputError, match="holds a Sequential, no model of this package"):
+        patchvae_tf.load_model(tmp_path)
+
+
 def test_a_finished_run_says_so_and_does_nothing(finished, images):
     run_dir, _ = finished
     before = (run_dir / "model.keras").stat().st_mtime_ns
