@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import typing
 
 from patchvae_tf import extras, interruption, runs
@@ -56,7 +57,12 @@ def train_model(run_dir: str | None = None, **settings):
         RunError: training cannot go on.
         KeyboardInterrupt: stopped by Ctrl-C, all saved.
     """
-    config = unsupervised_config(**settings)
+    config = unsupervised_config(
+        **{
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in settings.items()
+        }
+    )
     folder = run_dir or runs.default_dir(config, config.image_size, config.model)
     stop_request = interruption.StopRequest()
     try:

@@ -349,6 +349,11 @@ def test_a_reader_that_goes_away_leaves_no_trace():
         assert process.wait() == 1
 
 
+def test_a_path_from_python_is_as_good_as_its_text(tmp_path):
+    with pytest.raises(InputError, match=f"The path '{tmp_path}/absent' does not exist"):
+        patchvae_tf.train(tmp_path / "run", dataset=tmp_path / "absent")
+
+
 def test_two_devices_train_like_one(images, tmp_path):
     # The trainer itself under MirroredStrategy, on two logical processors. With steps this small
     # the terms are those of the same images, flips and noise; large ones of Adam would blow
