@@ -80,6 +80,8 @@ def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None
     show_anything(sys.stdout, sys.stderr)
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Commands show no window, and matplotlib's import fails where another backend is not known.
+    os.environ["MPLBACKEND"] = "agg"
     absl_logging.set_verbosity(absl_logging.ERROR)
     # Even where warnings are errors (PYTHONWARNINGS): no user can mend what these do.
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(keras|tensorflow)\b")

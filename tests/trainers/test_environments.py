@@ -47,7 +47,7 @@ def odd(tmp_path_factory):
     small = ("--image_size=8", "--num_parts=4", "--epochs=1")
     done = _run(
         "train", f"--dataset={images}", f"--run_dir={root / 'run'}", *small,
-        **PLAIN_STREAMS, PYTHONWARNINGS="error", TF_USE_LEGACY_KERAS="1",
+        **PLAIN_STREAMS, PYTHONWARNINGS="error", TF_USE_LEGACY_KERAS="1", MPLBACKEND="nonsense",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return root / "run", images, done
