@@ -82,6 +82,7 @@ def default_dir(config, *words):
     """
     settings = json.dumps(config.to_json(), sort_keys=True).encode()
     name = pathlib.PurePath(config.dataset.split(":")[0]).stem or "images"
+    name = name.encode("utf-8", "replace").decode().replace("?", "_")  # TensorFlow writes UTF-8
     digest = hashlib.sha256(settings).hexdigest()[:6]
     return "-".join([f"runs/{name}", *map(str, words), digest])
 
@@ -90,11 +91,14 @@ def _read_json(path):
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"it holds a {type(values).__name__}, not settings by name")
+    except (OSError, ValueError) as error:  # of JSON and of UTF-8 as well
         raise InputError(
             f"{path} cannot be read ({error}). Mend or remove it, or choose another folder."
         ) from error
+    return values
 
 
 class RunFolder:
@@ -154,13 +158,14 @@ class RunFolder:
         """The content of `result.json`, or None: the run has not finished."""
         return _read_json(self.path / "result.json")
 
-    def check(self, name, values, difference):
+    def check(self, name, values, difference, advice=None):
         """Checks that a JSON file, if it is there, holds these values.
 
         Args:
             name: str, the file's.
             values: dict that goes through JSON.
             difference: str, what another content means.
+            advice: dict, name of a value -> what to say besides where it differs.
 
         Raises:
             InputError: the folder belongs to another run; what differs is named.
@@ -168,16 +173,18 @@ class RunFolder:
         known = _read_json(self.path / name)
         if known is None:
             return
-        differences = [
-            f"{key} is {_short(known.get(key))} there and {_short(values.get(key))} now"
-            for key in {**known, **values}
-            if known.get(key) != values.get(key)
-        ]
-        if differences:
-            raise InputError(
-                f"{self.path} holds a run with {difference}: {'; '.join(differences)}. "
-                f"Use the same to go on with it, or choose another {self._flag}."
+        differing = [key for key in {**known, **values} if known.get(key) != values.get(key)]
+        if differing:
+            differences = "; ".join(
+                f"{key} is {_short(known.get(key))} there and {_short(values.get(key))} now"
+                for key in differing
             )
+            sentences = [
+                f"{self.path} holds a run with {difference}: {differences}.",
+                f"Use the same to go on with it, or choose another {self._flag}.",
+                *(text for key, text in (advice or {}).items() if key in differing),
+            ]
+            raise InputError(" ".join(sentences))
 
     @property
     def last_metrics(self):

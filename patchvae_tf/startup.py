@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 
+from patchvae_tf.errors import InputError
+
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it prints past its own log level.
@@ -18,6 +20,8 @@ def import_tensorflow() -> None:
         os.dup2(held_back.fileno(), 2)
         try:
             importlib.import_module("tensorflow")
+        except InputError:
+            raise  # Keras is set otherwise than this package needs
         except BaseException:
             held_back.seek(0)
             os.write(shown, held_back.read())

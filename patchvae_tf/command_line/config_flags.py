@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 
 from absl import flags
 
+from patchvae_tf.errors import InputError
+
 _DEFINERS = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -39,9 +41,26 @@ def define(fields: Iterable[dataclasses.Field]) -> None:
 
 
 def given(fields: Iterable[dataclasses.Field]) -> dict:
-    """The values of the flags that were given, by name."""
+    """The values of the flags that were given, by name.
+
+    Raises:
+        InputError: a value is not in the system's encoding; a data set may be called so all the
+            same.
+    """
     values = {field.name: flags.FLAGS[field.name].value for field in fields}
+    for name, value in values.items():
+        if name != "dataset" and isinstance(value, str) and _is_broken(value):
+            shown = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise InputError(
+                f"--{name}={shown} cannot be read in the encoding {sys.getfilesystemencoding()}. "
+                "Give a name of plain characters, or set LC_ALL=C.UTF-8 if it is UTF-8."
+            )
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_broken(text):
+    """Whether Python could not decode an argument, and kept bytes of it as they were."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def parser(

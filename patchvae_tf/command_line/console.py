@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 import tqdm
@@ -40,18 +41,27 @@ def show_anything(*streams):
 
 
 class _BesideBars(logging.Handler):
-    """Lines on stderr, above progress bars."""
+    """Lines above progress bars: warnings on stderr; facts on stdout, each once."""
+
+    def __init__(self):
+        super().__init__()
+        self._facts = set()
 
     def emit(self, record):
-        tqdm.tqdm.write(self.format(record), file=sys.stderr)
+        message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            tqdm.tqdm.write(f"{record.levelname}: {message}", file=sys.stderr)
+        elif message not in self._facts:  # a data set is opened several times
+            self._facts.add(message)
+            tqdm.tqdm.write(message, file=sys.stdout)
+            sys.stdout.flush()
 
 
-def _show_warnings():
-    """The package's own warnings reach the user, whatever absl does with those of others."""
+def _show_messages():
+    """The package's own messages reach the user, whatever absl does with those of others."""
     handler = _BesideBars()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     own = logging.getLogger("patchvae_tf")
-    own.setLevel(logging.WARNING)
+    own.setLevel(logging.INFO)
     own.addHandler(handler)
     own.propagate = False
 
@@ -70,13 +80,17 @@ def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None
     show_anything(sys.stdout, sys.stderr)
     # Before TensorFlow is imported: its notes about the processor and absent GPUs help nobody.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Commands show no window, and matplotlib's import fails where another backend is not known.
+    os.environ["MPLBACKEND"] = "agg"
     absl_logging.set_verbosity(absl_logging.ERROR)
+    # Even where warnings are errors (PYTHONWARNINGS): no user can mend what these do.
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(keras|tensorflow)\b")
     by_kind = [_fields(kind) for kind in kinds]
     fields = [field for group in by_kind for field in group]
     config_flags.define(fields)
 
     def guarded(rest):
-        _show_warnings()  # only now: absl sets its own handler and level when it begins
+        _show_messages()  # only now: absl sets its own handler and level when it begins
         try:
             given = [config_flags.given(group) for group in by_kind]
             settings = [
@@ -92,9 +106,11 @@ def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None
         except (InputError, RunError) as error:
             sys.exit(f"error: {error}")
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                sys.exit(f"error: {error}. Make room: {GO_ON} from the last checkpoint.")
+            if error.filename is None:
                 raise
-            sys.exit(f"error: {error}. Make room: {GO_ON} from the last checkpoint.")
+            sys.exit(f"error: {error.filename}: {error.strerror}. Mend that, or name another.")
         except Stop as stop:
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)

@@ -66,7 +66,8 @@ def folder_examples(root, split):
     labels = [
         classes.index(path.split("/")[0]) if has_classes else decoding.NO_LABEL for path in kept
     ]
-    _tell(root, folders, files, listings[name].left_out, stray, len(classes), has_classes)
+    _tell(root, folders, files, listings[name].left_out)
+    _tell_of_classes(root, name, files, stray, has_classes)
     # Bytes, not text: a name need not be UTF-8.
     names = tf.constant([os.fsencode(folders[name] / path) for path in kept])
     labels = tf.constant(labels, tf.int64)
@@ -100,15 +101,18 @@ def _split_folders(root):
         for path in root.iterdir()
         if not folder_listing.is_left_behind(path.name) and path.is_dir()
     )
-    splits = {}
+    splits, others = {}, []
     for path in visible:
         split = _split_of(path.name)
         if split in _SPELLINGS:
             splits.setdefault(split, []).append(path)
+        else:
+            others.append(path)
     # A class may be called "train" as well, among vehicles say.
-    with_others = len(splits) > 1 and ("train" in splits or len(splits) == len(visible))
-    if not with_others and not ("train" in splits and len(visible) == 1):
-        return {"train": root}
+    if len(splits) < 2 or "train" not in splits:
+        alone = "train" in splits or len(splits) > 1
+        if not alone or not all(map(folder_listing.holds_runs_alone, others)):
+            return {"train": root}
     for split, paths in splits.items():
         if len(paths) > 1:
             raise InputError(
@@ -128,7 +132,7 @@ def _without_stray(paths):
     return paths, 0
 
 
-def _tell(root, folders, files, left_out, stray, num_classes, has_classes):
+def _tell(root, folders, files, left_out):
     """Logs what was found, and what of it is not used."""
     log = logging.getLogger("patchvae_tf")
     place = repr(folder_listing.shown(root))
@@ -144,12 +148,21 @@ def _tell(root, folders, files, left_out, stray, num_classes, has_classes):
     if left_out:
         images = any(suffix not in folder_listing.NO_IMAGES for suffix in left_out)
         log.log(
-            logging.WARNING if images else logging.INFO,
+            logging.WARNING if images else logging.DEBUG,
             "%s: left out %s. JPEG, PNG, GIF, BMP and WEBP are read: convert other images to one "
             "of them.",
             place,
             folder_listing.counted(left_out),
         )
+
+
+def _tell_of_classes(root, split, files, stray, has_classes):
+    """Logs what of the images keeps them from having labels, or the labels from being of use."""
+    log = logging.getLogger("patchvae_tf")
+    place = repr(folder_listing.shown(root))
+    classes = {
+        one: {path.split("/")[0] for path in paths if "/" in path} for one, paths in files.items()
+    }
     if stray:
         log.warning(
             "%s: left out %d image(s) beside the class folders. Move them into a class, or all "
@@ -157,11 +170,27 @@ def _tell(root, folders, files, left_out, stray, num_classes, has_classes):
             place,
             stray,
         )
-    elif num_classes and not has_classes:
+    elif classes[split] and not has_classes:
         log.warning(
             "%s has images beside its folders, so that the folders are not taken for classes and "
             "there are no labels. Move each image into the folder of its class to have them.",
             place,
+        )
+    elif any(classes.values()) and not has_classes:
+        log.warning(
+            "%s has classes, but in no folder of its split %s, whose images have no labels. Move "
+            "each image into the folder of its class to have them.",
+            place,
+            split,
+        )
+    unseen = sorted(classes[split] - classes.get("train", classes[split]))
+    if has_classes and unseen:
+        log.warning(
+            "%s: the split %s has classes that train has not (%s), which no classifier can learn. "
+            "Call the folders of a class alike, or add images of it to train.",
+            place,
+            split,
+            ", ".join(map(folder_listing.shown, unseen[:5])) + (", ..." if unseen[5:] else ""),
         )
 
 

@@ -23,6 +23,8 @@ _LEFT_BEHIND = (
     "__macosx/__pycache__/@eadir/@recycle/#recycle/#snapshot/$recycle.bin/lost+found/recycler"
     "/system volume information/thumbs.db/desktop.ini"
 )
+# Folders that hold all of one of these are our own runs and tables: their pictures are of images.
+_OUR_OWN = ({"config.json", "data.json"}, {"table.json", "table.md"})
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes
 
 
@@ -43,8 +45,9 @@ class Listing:
 def listed(folder):
     """Returns the `Listing` of all that is below a folder.
 
-    Links are followed; a folder that can be reached in several ways is read once, where it is
-    itself if that is below `folder`. Folders that cannot be read raise OSError.
+    Folders of our own runs are passed over. Links are followed; a folder that can be reached in
+    several ways is read once, where it is itself if that is below `folder`. Folders that cannot be
+    read raise OSError.
     """
     images, left_out = [], collections.Counter()
     seen, links, folders = {_identity(folder)}, [], [(str(folder), "")]
@@ -56,8 +59,11 @@ def listed(folder):
             if _identity(path) in seen:
                 continue
             seen.add(_identity(path))
-        with os.scandir(path) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
+        with os.scandir(path) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+            if inside and _is_our_own(entries):
+                continue
+            for entry in entries:
                 if is_left_behind(entry.name):
                     continue
                 within = f"{inside}{entry.name}"
@@ -79,6 +85,20 @@ def listed(folder):
 def is_left_behind(name):
     """Whether a file or folder of this name is hidden, or a trace of some system or tool."""
     return name.startswith(".") or name.lower() in _LEFT_BEHIND.split("/")
+
+
+def holds_runs_alone(path):
+    """Whether a folder is a run of ours, or holds nothing but such, or nothing."""
+    with os.scandir(path) as found:
+        entries = [entry for entry in found if not is_left_behind(entry.name)]
+    return _is_our_own(entries) or all(
+        entry.is_dir(follow_symlinks=False) and holds_runs_alone(entry.path) for entry in entries
+    )
+
+
+def _is_our_own(entries):
+    names = {entry.name for entry in entries}
+    return any(own <= names for own in _OUR_OWN)
 
 
 def is_image(path):

@@ -1,7 +1,6 @@
 """A fast verdict on a run's features: linear and nearest-neighbour accuracy at each stage of φ."""
 
 import dataclasses
-import pathlib
 
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
@@ -46,7 +45,7 @@ def probe_run(config: ProbeConfig) -> None:
         InputError: no such run, or a data set without labels.
     """
     extras.require("report", "the probe")
-    run_dir = pathlib.Path(config.run_dir).expanduser()
+    run_dir = runs.finished(config.run_dir)
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     dataset = config.dataset or settings.get("dataset")
     if dataset is None:

@@ -177,7 +177,7 @@ def _is_finished(job, output, record_path):
         return all(record.get(name) == value for name, value in job.items()) and all(
             (output.parent / name).exists() for name in record["files"]
         )
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError, AttributeError, KeyError):  # not there, or not as we write it
         return False
 
 

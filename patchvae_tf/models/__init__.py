@@ -1,5 +1,6 @@
 """The models: subclassed `keras.Model`s over one base class."""
 
+from patchvae_tf import environment  # noqa: F401 (first: it checks how Keras is set)
 from patchvae_tf.models.beta_vae import BetaVAE
 from patchvae_tf.models.bigan import BiGAN
 from patchvae_tf.models.loading import load_model

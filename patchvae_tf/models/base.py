@@ -10,13 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from patchvae_tf import backbones, environment, noise, optimizers
+from patchvae_tf import backbones, noise, optimizers
 from patchvae_tf.errors import InputError, RunError
-from patchvae_tf.models.inputs import check_training_data, model_images
+from patchvae_tf.models.inputs import check_data, model_images
 from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
 from patchvae_tf.settings.architecture import Backbone, check_image_size
-
-environment.check_keras()
 
 _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is finite
 
@@ -285,14 +283,18 @@ class UnsupervisedModel(DistributedModel):
             y: ignored, as labels in a data set are.
             batch_size: int, of an array; None for the recipe's, or Keras' 32.
             epochs: int; None for the recipe's, or 1.
-            callbacks, **kwargs: as of `keras.Model.fit`.
+            callbacks, **kwargs: as of `keras.Model.fit`; `validation_data` as `x`, or a tuple that
+                begins with it.
 
         Raises:
             InputError: the images have another shape or range.
             RunError: the loss is no longer finite.
         """
         del y
-        check_training_data(x, self.stride, None if self.any_size else self.image_size)
+        self._check_data(x)
+        held_out = kwargs.get("validation_data")
+        if held_out is not None:
+            self._check_data(held_out[0] if isinstance(held_out, tuple) else held_out)
         if self._recipe is not None:
             if batch_size is None and not isinstance(x, tf.data.Dataset):
                 batch_size = min(self._recipe.batch_size, len(x))
@@ -304,6 +306,18 @@ class UnsupervisedModel(DistributedModel):
             self.begin_from(lambda most: _first_images(x, most, self.seed))
         stops = [*(callbacks or ()), _StopWhenNotFinite()]
         return super().fit(x, batch_size=batch_size, epochs=epochs or 1, callbacks=stops, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """As of `keras.Model.evaluate`, on what `fit` takes."""
+        # Within `fit` Keras hands over a data adapter of its own instead.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            self._check_data(x)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """As of `keras.Model.predict`, on what `fit` takes."""
+        self._check_data(x)
+        return super().predict(x, *args, **kwargs)
 
     def export(self, filepath, *args, **kwargs):
         """Not Keras' own way: raises InputError that names ours."""
@@ -341,6 +355,9 @@ class UnsupervisedModel(DistributedModel):
     def _images(self, images):
         """`model_images` of this model."""
         return model_images(images, self.stride, None if self.any_size else self.image_size)
+
+    def _check_data(self, x):
+        check_data(x, self.stride, None if self.any_size else self.image_size)
 
     def _model_input(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)

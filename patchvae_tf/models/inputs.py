@@ -4,6 +4,8 @@ Range and values are looked at where tensors have values; inside a graph, in the
 nothing is computed for it.
 """
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -55,8 +57,8 @@ def model_images(images, stride: int, exact_size: int | None = None):
     return images
 
 
-def check_training_data(x, stride: int, exact_size: int | None = None) -> None:
-    """Looks at the first images that `fit` is given.
+def check_data(x, stride: int, exact_size: int | None = None) -> None:
+    """Looks at the first images that `fit`, `evaluate` or `predict` is given.
 
     Args:
         x: an array, a `tf.data.Dataset` of batches, or anything else that Keras takes, which is
@@ -64,12 +66,24 @@ def check_training_data(x, stride: int, exact_size: int | None = None) -> None:
         stride, exact_size: as of `model_images`.
 
     Raises:
-        InputError: as of `model_images`.
+        InputError: as of `model_images`; or it is nothing that images can be taken from.
     """
+    if x is None or isinstance(x, str | os.PathLike):
+        raise InputError(
+            f"images must be an array [n, H, W, 3] or a tf.data.Dataset of batches. Received: {x}. "
+            "To train on a folder: patchvae_tf.train(dataset=FOLDER)."
+        )
+    if isinstance(x, list | tuple):  # Keras would take each for an input of its own
+        raise InputError(
+            f"images must be one array [n, H, W, 3]. Received: a {type(x).__name__} of {len(x)}. "
+            "Put them together: numpy.stack(images)."
+        )
     if isinstance(x, tf.data.Dataset):
-        for batch in x.take(1):
-            images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            model_images(images, stride, exact_size)
+        batch = next(iter(x.take(1)), None)
+        if batch is None:
+            raise InputError("the tf.data.Dataset has no batch: give one with images.")
+        images, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        model_images(images, stride, exact_size)
     elif isinstance(x, np.ndarray | tf.Tensor):
         model_images(x[:_LOOKED_AT], stride, exact_size)
 
@@ -81,6 +95,8 @@ def _check_shape(shape, stride, exact_size):
             "images must be a batch in color, [n, H, W, 3]. Received: "
             f"{_shown(shape)}.{_how_to_mend(shape)}"
         )
+    if shape[0] == 0:
+        raise InputError(f"there are no images. Received: {_shown(shape)}. Give at least one.")
     sides = [side for side in shape[1:3] if side is not None]
     if exact_size is not None and any(side != exact_size for side in sides):
         raise InputError(

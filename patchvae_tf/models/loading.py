@@ -7,6 +7,7 @@ import keras
 
 import patchvae_tf.optimizers  # noqa: F401  A file names the optimizer: it must be known.
 from patchvae_tf.errors import InputError
+from patchvae_tf.models.base import DistributedModel
 
 
 def load_model(path):
@@ -21,7 +22,7 @@ def load_model(path):
         The model, compiled, its optimizer where training left it.
 
     Raises:
-        InputError: there is no such file, or it is not whole.
+        InputError: there is no such file, it is not whole, or holds no model of this package.
     """
     path = pathlib.Path(path).expanduser()
     file = path / "model.keras" if path.is_dir() else path
@@ -40,7 +41,22 @@ def load_model(path):
         raise InputError(f"{file} does not exist. {hint}")
     if not zipfile.is_zipfile(file):
         raise InputError(f"{file} is no whole .keras file. Restore it from a copy.")
-    return keras.models.load_model(file)
+    try:
+        model = keras.models.load_model(file)
+    except InputError:
+        raise
+    except Exception as error:  # of the archive, of its JSON, of HDF5, of settings unknown here
+        cause = (str(error).strip("\"' \n").splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{file} cannot be read ({cause}): it is damaged, or written by another version of "
+            "the package. Restore it from a copy, or train anew."
+        ) from error
+    if not isinstance(model, DistributedModel):
+        raise InputError(
+            f"{file} holds a {type(model).__name__}, no model of this package. Give a run of "
+            "`patchvae train`."
+        )
+    return model
 
 
 def _is_export(path):

@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 
+from patchvae_tf.errors import InputError
+
 _GROUP = "train/"  # of the curves that the loop writes for TensorBoard
+
+
+def are_recorded(run_dir):
+    """Whether a run has a record that curves are made of."""
+    return (run_dir / "metrics.jsonl").exists()
 
 
 def read(run_dir):
@@ -15,14 +22,18 @@ def read(run_dir):
 
     Returns:
         (training, held_out): dicts name -> (steps, values), training's as often as TensorBoard has
-        them, `images_per_second` and held-out images once an epoch; None where there is no record.
+        them, `images_per_second` and held-out images once an epoch.
+
+    Raises:
+        InputError: the record cannot be read, or no epoch is in it.
     """
     path = run_dir / "metrics.jsonl"
-    if not path.exists():
-        return None
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error})") from error
     if not records:
-        return None
+        raise InputError(f"{path} has no epoch")
     steps = [record["step"] for record in records]
     by_epoch = {
         name: (steps, [record.get(name, np.nan) for record in records])

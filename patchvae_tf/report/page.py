@@ -38,14 +38,15 @@ def page(record, verdict, looked_at, sections):
         record: dict as `runs.read_record` returns it; empty where nothing is known.
         verdict: list of str, what is to be read first.
         looked_at: str, which images the pictures are of.
-        sections: list of (`report_pictures.Section`, PNG bytes, width in CSS pixels).
+        sections: list of (`report_pictures.Section`, paragraphs, PNG bytes or None, width in CSS
+            pixels).
 
     Returns:
         str, HTML.
     """
     settings, result = record["settings"], record["result"] or {}
     title = f"{settings.get('model', 'A model')} on {settings.get('dataset', 'images')}"
-    links = "".join(f'<a href="#{s.name}">{html.escape(s.title)}</a> ' for s, _, _ in sections)
+    links = "".join(f'<a href="#{s.name}">{html.escape(s.title)}</a> ' for s, *_ in sections)
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         f'<p class="soft">Pictures of {html.escape(looked_at)}. '
@@ -93,12 +94,14 @@ def _measured(record):
     return facts
 
 
-def _section(section, png, width):
-    text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text)
+def _section(section, paragraphs, png, width):
+    text = "".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs)
+    heading = f'<h2 id="{section.name}">{html.escape(section.title)}</h2>\n{text}'
+    if png is None:
+        return heading
     encoded = base64.b64encode(png).decode()
     return (
-        f'<h2 id="{section.name}">{html.escape(section.title)}</h2>\n{text}\n'
-        f'<div class="picture"><img width="{width}" alt="{html.escape(section.title)}" '
+        f'{heading}\n<div class="picture"><img width="{width}" alt="{html.escape(section.title)}" '
         f'src="data:image/png;base64,{encoded}"></div>'
     )
 

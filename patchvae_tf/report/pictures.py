@@ -1,6 +1,7 @@
 """The pictures of a report, one after the other, and its verdict in words."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,16 +21,16 @@ class Section:
     Attributes:
         name: str, of the PNG file, without its suffix.
         title: str.
-        text: tuple of str, paragraphs.
+        draw: function that returns (list of str, paragraphs; matplotlib figure).
     """
 
     name: str
     title: str
-    text: tuple[str, ...] = ()
+    draw: Callable
 
 
 def sections(model, survey, run_dir, settings, dataset, split):
-    """Yields (Section, matplotlib figure) in the order of the page.
+    """Yields a `Section` for each picture, in the order of the page; none is drawn yet.
 
     Args:
         model: an `UnsupervisedModel`.
@@ -40,110 +41,122 @@ def sections(model, survey, run_dir, settings, dataset, split):
     """
     spread = np.linspace(0, len(survey.pictured) - 1, _NUM_PICTURED).astype(int)
     images = survey.pictured[np.unique(spread)]
-    yield (
-        Section("rebuilt", "Images and what the model rebuilds of them"),
-        visualization.reconstruction_figure(model, images),
+    has_parts = hasattr(model, "num_parts")
+    yield Section(
+        "rebuilt",
+        "Images and what the model rebuilds of them",
+        lambda: ([], visualization.reconstruction_figure(model, images)),
     )
-    if hasattr(model, "num_parts"):
+    if has_parts:
         yield from _part_sections(model, survey, images)
         if dataset == "parts":
-            yield _matching(model, settings.get("seed", 0), split)
-    yield (
-        Section(
-            "prior-samples",
-            "Images from the prior alone",
-            ("Codes are drawn without an image, then decoded: 0 or 1 for each part and location.",)
-            if hasattr(model, "num_parts")
-            else ("Codes are drawn without an image, then decoded.",),
+            yield Section(
+                "matched-parts",
+                "Learned parts and true ones",
+                lambda: _matching(model, settings.get("seed", 0), split),
+            )
+    yield Section(
+        "prior-samples",
+        "Images from the prior alone",
+        lambda: (
+            [
+                "Codes are drawn without an image, then decoded"
+                + (": 0 or 1 for each part and location." if has_parts else ".")
+            ],
+            visualization.prior_figure(model),
         ),
-        visualization.prior_figure(model),
     )
     if settings.get("weighted_reconstruction", True) and settings.get("model") != "bigan":
-        yield (
-            Section(
-                "weight-masks",
-                "What the loss looks at",
-                ("The weights of L_w, as in the paper's supplementary, Figure 1.",),
+        yield Section(
+            "weight-masks",
+            "What the loss looks at",
+            lambda: (
+                ["The weights of L_w, as in the paper's supplementary, Figure 1."],
+                visualization.weight_mask_figure(images, model.stride),
             ),
-            visualization.weight_mask_figure(images, model.stride),
         )
-    if len(survey.features) >= 10:
-        yield (
-            Section(
-                "features",
-                "Features in two dimensions",
-                (
-                    "A point an image: the mean of φ's features. Who is near whom means something; "
-                    "directions and distances between groups do not. Labels had no part in "
-                    "training.",
-                ),
-            ),
+    yield Section(
+        "features",
+        "Features in two dimensions",
+        lambda: (
+            [
+                "A point an image: the mean of φ's features. Who is near whom means something; "
+                "directions and distances between groups do not. Labels had no part in training."
+            ],
             visualization.projection_figure(survey.features, survey.labels, survey.class_names),
-        )
-    yield (
-        Section(
-            "first-layer",
-            "The first layer's filters",
-            ("Each on a scale of its own; grey is 0. Noise means that they have learned little.",),
         ),
-        visualization.first_layer_figure(model),
     )
-    curves = run_curves.read(run_dir)
-    if curves is not None:
-        yield Section("curves", "Training"), visualization.curves_figure(*curves)
+    yield Section(
+        "first-layer",
+        "The first layer's filters",
+        lambda: (
+            ["Each on a scale of its own; grey is 0. Noise means that they have learned little."],
+            visualization.first_layer_figure(model),
+        ),
+    )
+    if run_curves.are_recorded(run_dir):
+        yield Section(
+            "curves",
+            "Training",
+            lambda: ([], visualization.curves_figure(*run_curves.read(run_dir))),
+        )
 
 
 def _part_sections(model, survey, images):
     by_peak = sorted(range(model.num_parts), key=lambda part: -_peak(survey, part))
     shown = sorted(by_peak[:_MOST_PARTS])
+    swapped = sorted(by_peak[:_MOST_SWAPPED])
     left_out = (
-        (f"The {len(shown)} of {model.num_parts} parts with the highest probabilities.",)
+        [f"The {len(shown)} of {model.num_parts} parts with the highest probabilities."]
         if len(shown) < model.num_parts
-        else ()
+        else []
     )
-    yield (
-        Section(
-            "occurrence-maps",
-            "Where each part occurs",
-            ("The same images in each row, one scale of colours for all.", *left_out),
+    yield Section(
+        "occurrence-maps",
+        "Where each part occurs",
+        lambda: (
+            ["The same images in each row, one scale of colours for all.", *left_out],
+            visualization.occurrence_figure(model, images, shown),
         ),
-        visualization.occurrence_figure(model, images, shown),
     )
-    yield (
-        Section(
-            "part-galleries",
-            "Part galleries",
-            (
+    yield Section(
+        "part-galleries",
+        "Part galleries",
+        lambda: (
+            [
                 "A row a part: where it occurs with the highest probability (the number below), at "
                 "most once an image. If you can say in a word what a row shows, the part means "
                 "something; where the probabilities are low or the patches have nothing in common, "
                 "it does not.",
                 *left_out,
-            ),
+            ],
+            visualization.gallery_figure(model, survey, shown),
         ),
-        visualization.gallery_figure(model, survey, shown),
     )
-    swapped = sorted(by_peak[:_MOST_SWAPPED])
-    yield (
-        Section(
-            "swaps",
-            "One part's code changed",
-            (
+    yield Section(
+        "swaps",
+        "One part's code changed",
+        lambda: (
+            [
                 "Image A rebuilt with the part's look taken from image B, and with the part moved "
-                "by half the image. Nothing else in the code changes.",
-            ),
+                "by half the image. Nothing else in the code changes."
+            ],
+            visualization.swap_figure(model, {part: survey.findings[part] for part in swapped}),
         ),
-        visualization.swap_figure(model, {part: survey.findings[part] for part in swapped}),
     )
-    yield (
-        Section("part-frequencies", "How often each part occurs", (parts_in_words(survey),)),
-        visualization.frequency_figure(survey),
+    yield Section(
+        "part-frequencies",
+        "How often each part occurs",
+        lambda: ([parts_in_words(survey)], visualization.frequency_figure(survey)),
     )
     if model.num_parts > 1:
-        words = tuple(visualization.pairs_in_words(survey))
-        yield (
-            Section("part-correlations", "Which parts occur together", words),
-            visualization.cooccurrence_figure(survey),
+        yield Section(
+            "part-correlations",
+            "Which parts occur together",
+            lambda: (
+                list(visualization.pairs_in_words(survey)),
+                visualization.cooccurrence_figure(survey),
+            ),
         )
 
 
@@ -152,6 +165,7 @@ def _peak(survey, part):
 
 
 def _matching(model, seed, split):
+    """(paragraphs, figure) of the learned parts beside the true ones."""
     score = parts_score.score(model, split, seed)
     scenes = datasets.load("parts", split, image_size=model.image_size, seed=seed)
     matches = [(match["learned"], match["area"]) for match in score["parts"].values()]
@@ -164,7 +178,7 @@ def _matching(model, seed, split):
     figure = visualization.matching_figure(
         model, scenes.images[:200], scenes.part_maps[:200], matches, datasets.PART_NAMES
     )
-    return Section("matched-parts", "Learned parts and true ones", (text,)), figure
+    return [text], figure
 
 
 def verdict(survey):

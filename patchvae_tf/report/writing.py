@@ -1,6 +1,7 @@
 """What a run has learned, as one page of pictures that opens anywhere."""
 
 import dataclasses
+import logging
 import time
 
 from patchvae_tf import extras, runs, startup
@@ -80,20 +81,36 @@ def write(config, model=None):
     looked_at = f"{survey.count:,} images of {dataset}, {split}"
     folder = run_dir / "pictures"
     folder.mkdir(exist_ok=True)
-    sections = []
-    drawn = report_pictures.sections(model, survey, run_dir, settings, dataset, split)
-    for section, figure in drawn:
-        with runs.replaced_when_whole(folder / f"{section.name}.png") as temporary:
-            figure.savefig(temporary, format="png", dpi=_DOTS)
-        width = round(figure.get_figwidth() * 100)
-        sections.append((section, (folder / f"{section.name}.png").read_bytes(), width))
+    sections = [
+        (section, *_drawn(section, folder))
+        for section in report_pictures.sections(model, survey, run_dir, settings, dataset, split)
+    ]
     page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
     runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
     print(f"report on {looked_at}: {path} ({time.monotonic() - start:.0f} s)", flush=True)
     return path
+
+
+def _drawn(section, folder):
+    """(paragraphs, PNG bytes, width in CSS pixels); without a picture, why there is none, None, 0.
+
+    Whatever one picture lacks, the others are drawn.
+    """
+    path = folder / f"{section.name}.png"
+    try:
+        paragraphs, figure = section.draw()
+        with runs.replaced_when_whole(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=_DOTS)
+        return paragraphs, path.read_bytes(), round(figure.get_figwidth() * 100)
+    except Exception as error:
+        path.unlink(missing_ok=True)  # an older report's
+        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        reason = f"No picture: {reason.rstrip('.')}."
+        logging.getLogger("patchvae_tf").warning("%s: %s", section.title, reason)
+        return [reason], None, 0
 
 
 def _numbers(survey, dataset, split):

@@ -34,8 +34,8 @@ def facts(version):
     """The content of `model.json`, {} for a SavedModel that is not of our making."""
     path = version / "model.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, json.JSONDecodeError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
 
 

@@ -80,7 +80,8 @@ def write(folder, values, more=""):
         more: str, sections of Markdown that only this format of export has.
     """
     (folder / "model.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    (folder / "MODEL_CARD.md").write_text(_markdown(values, more), encoding="utf-8")
+    card = _markdown(values, more)
+    (folder / "MODEL_CARD.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 
 def _markdown(values, more):

@@ -261,6 +261,7 @@ def _with_a_row(function, batch):
     Some of oneDNN's kernels refuse 0 rows, and in training their moments are NaN for ever after.
     """
     count = tf.shape(batch)[0]
-    row_padding = [0, tf.maximum(1 - count, 0)]
-    padded = tf.pad(batch, [row_padding] + [[0, 0]] * (batch.shape.rank - 1))
+    missing = tf.concat([[tf.maximum(1 - count, 0)], tf.shape(batch)[1:]], axis=0)
+    # Not `tf.pad`: TFLiteConverter would no longer know the channels.
+    padded = tf.concat([batch, tf.zeros(missing, batch.dtype)], axis=0)
     return tf.nest.map_structure(lambda output: output[:count], function(padded))

@@ -26,7 +26,7 @@ def write(config, jobs, failures, folder):
     report = collect(config, jobs, failures)
     runs.write_json(folder / "table.json", report)
     with runs.replaced_when_whole(folder / "table.md") as temporary:
-        temporary.write_text(markdown(report), encoding="utf-8")
+        temporary.write_text(markdown(report), encoding="utf-8", errors="backslashreplace")
     return report
 
 

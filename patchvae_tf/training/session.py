@@ -8,6 +8,7 @@ are here.
 
 import abc
 import contextlib
+import typing
 
 from patchvae_tf import interruption, runs, startup
 from patchvae_tf.cluster import workers
@@ -25,10 +26,12 @@ class Trainer(abc.ABC):
     Attributes:
         folder_setting: str, the setting that chooses the folder.
         other_data: str, what it means when `data.json` has other values.
+        advice: dict, setting -> what its user is told besides where a run has another value.
     """
 
     folder_setting = "run_dir"
     other_data = "other images or another precision"
+    advice: typing.ClassVar = {}
 
     def __init__(self, config, execution: Execution):
         self.config = config
@@ -100,7 +103,7 @@ def run(trainer: Trainer, folder, stop_request) -> None:
     cluster = workers.from_environment()
     run_folder = runs.RunFolder(folder, flag=f"--{trainer.folder_setting}", writes=cluster.is_chief)
     settings = trainer.config.to_json()
-    run_folder.check("config.json", settings, "other settings")
+    run_folder.check("config.json", settings, "other settings", trainer.advice)
     if run_folder.result is not None:
         print(f"{run_folder.path} is finished: {trainer.summary(run_folder.result)}")
         trainer.after(run_folder)

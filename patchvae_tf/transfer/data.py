@@ -13,6 +13,7 @@ from patchvae_tf.errors import InputError
 
 _BATCH_SIZE = 256  # by default
 _CHECKED = 8
+_MOST_CLASSES = 100_000  # of a head, unless a number is asked for
 _FEATURE_BATCH = 256
 
 
@@ -155,6 +156,7 @@ def load(config):
     num_classes = config.num_classes
     if num_classes is None:
         num_classes = len(names) if names else int(everything.labels.max()) + 1
+        _check_numbering(num_classes)
     for split, part in (("train", everything), ("test", test)):
         _check_labels(part.labels, split, num_classes)
     training, validation = everything, None
@@ -215,6 +217,16 @@ def _check_labels(labels, split, num_classes):
         raise InputError(
             f"the {split} part has the label {labels.max()}, and the head {num_classes} classes, "
             f"0 to {num_classes - 1}. Choose --num_classes={labels.max() + 1} or mend the labels."
+        )
+
+
+def _check_numbering(num_classes):
+    """Raises InputError for labels that are no numbers of classes: a head has all up to them."""
+    if num_classes > _MOST_CLASSES:
+        raise InputError(
+            f"the train part has the label {num_classes - 1}: that many classes are more than "
+            f"{_MOST_CLASSES:,}. Number the classes from 0, by numpy.unique(labels, "
+            "return_inverse=True)[1] say, or give --num_classes."
         )
 
 

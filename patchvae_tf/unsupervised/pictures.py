@@ -1,5 +1,7 @@
 """What a run shows while it trains: pictures, in TensorBoard and as PNG."""
 
+import logging
+
 import tensorflow as tf
 
 from patchvae_tf import runs, visualization
@@ -25,10 +27,21 @@ class Pictures:
         self._folder = run_dir / "pictures"
 
     def write(self, epoch, step, record):
-        """Draws the model as it is; the newest PNG replaces the one before."""
+        """Draws the model as it is; the newest PNG replaces the one before.
+
+        Training goes on where that fails.
+        """
         del record
         if epoch % -(-self._epochs // _PICTURED_EPOCHS) and epoch != self._epochs:
             return
+        try:
+            self._write(step)
+        except Exception as error:
+            logging.getLogger("patchvae_tf").warning(
+                "no pictures of epoch %d: %s: %s", epoch, type(error).__name__, error
+            )
+
+    def _write(self, step):
         outputs = self._call(self._images)
         pictures = {
             "reconstructions": visualization.reconstruction_grid(

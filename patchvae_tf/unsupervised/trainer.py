@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import os
+import typing
 
 from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
-from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting, unsupervised_config
 from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
@@ -56,7 +57,12 @@ def train_model(run_dir: str | None = None, **settings):
         RunError: training cannot go on.
         KeyboardInterrupt: stopped by Ctrl-C, all saved.
     """
-    config = unsupervised_config(**settings)
+    config = unsupervised_config(
+        **{
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value
+            for name, value in settings.items()
+        }
+    )
     folder = run_dir or runs.default_dir(config, config.image_size, config.model)
     stop_request = interruption.StopRequest()
     try:
@@ -78,6 +84,13 @@ class UnsupervisedTrainer(session.Trainer):
         options: Options.
         execution: Execution.
     """
+
+    advice: typing.ClassVar = {
+        "epochs": "The learning rate's schedule ends with the run's last epoch, so more epochs are "
+        "another run. To train a finished run's model on, with a learning rate of your own, in "
+        "Python: model = patchvae_tf.load_model(RUN_DIR); "
+        "model.compile(keras.optimizers.Adam(1e-4)); model.fit(images, epochs=...)."
+    }
 
     def __init__(self, config: UnsupervisedConfig, options: Options, execution: Execution):
         super().__init__(config, execution)
@@ -172,9 +185,9 @@ class UnsupervisedTrainer(session.Trainer):
 
         try:
             writing.write(writing.ReportConfig(run_dir=str(run_folder.path)), model)
-        except (InputError, OSError) as error:
+        except Exception as error:
             again = f"python -m trainers.report --run_dir={run_folder.path}"
-            print(f"no report: {error}. Try {again}", flush=True)
+            print(f"no report: {type(error).__name__}: {error}. Try {again}", flush=True)
 
     def summary(self, result):
         shown = [f"{name} {result[name]:.4g}" for name in ("val_loss", "loss") if name in result]

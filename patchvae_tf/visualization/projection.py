@@ -18,6 +18,7 @@ _COLOURS = (
 _MARKS = "os^Dv<>PX*"
 _PERPLEXITY = 30  # of t-SNE: about how many neighbours a point has
 _LEAST = 10  # points of which neighbours can be drawn
+_ROUNDING = 1e-6  # relative: rows that differ by less are equal
 
 
 def project(features, seed=0):
@@ -34,17 +35,33 @@ def project(features, seed=0):
         float32 [n, 2].
 
     Raises:
-        InputError: there are fewer than 10 rows.
+        InputError: there are fewer than 10 rows, all are equal, or a number is not finite.
     """
-    if len(features) < _LEAST:
-        raise InputError(
-            f"a projection needs the features of {_LEAST} images or more. Received: {len(features)}"
-        )
+    _check(np.asarray(features))
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500)
     # In one thread: several wait for each other by spinning, on busy cores ten times as long.
     with threadpool_limits(1):
         return tsne.fit_transform(StandardScaler().fit_transform(features))
+
+
+def _check(features):
+    """Raises InputError for what t-SNE cannot place: with equal rows it ends the whole process."""
+    if len(features) < _LEAST:
+        raise InputError(
+            f"a projection needs the features of {_LEAST} images or more. Received: {len(features)}"
+        )
+    broken = int((~np.isfinite(features)).any(axis=1).sum())
+    if broken:
+        raise InputError(
+            f"a projection needs finite features. Received: NaN or infinity in those of {broken} "
+            f"of {len(features)} images"
+        )
+    if (np.ptp(features, axis=0) <= _ROUNDING * np.abs(features).max()).all():
+        raise InputError(
+            f"a projection needs features that differ. Received: the same for all {len(features)} "
+            "images; either the images are equal, or the model gives every image the same features"
+        )
 
 
 def projection_figure(features, labels=None, class_names=None, seed=0):
@@ -60,7 +77,7 @@ def projection_figure(features, labels=None, class_names=None, seed=0):
         matplotlib `Figure`. Of more than ten classes the first ten are coloured, the others grey.
 
     Raises:
-        InputError: there are fewer than 10 rows.
+        InputError: as `project` does.
     """
     points = project(features, seed)
     labels = np.full(len(points), -1) if labels is None else np.asarray(labels)

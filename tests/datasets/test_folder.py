@@ -243,6 +243,51 @@ def test_what_systems_leave_behind_is_no_class(write, tmp_path, caplog):
     assert caplog.messages == []
 
 
+def test_runs_beside_the_images_are_passed_over(write, tmp_path, caplog):
+    names = ("cat/1.png", "dog/2.png", "runs/one/pictures/3.png", "tables/4.png")
+    for name in (*names, "runs/no-run/5.png"):
+        write(name)
+    for name in ("runs/one/config.json", "runs/one/data.json", "tables/table.md"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "tables/table.json").write_text("")
+    (tmp_path / "cat/data.json").write_text("")  # by itself it is no run's
+    loaded = load(tmp_path)
+    assert loaded.keys == ("cat/1.png", "dog/2.png", "runs/no-run/5.png")
+    assert caplog.messages == []
+    assert load(tmp_path / "runs/one").keys == ("pictures/3.png",)  # it was named
+
+
+def test_a_split_beside_runs_alone_is_a_split(write, tmp_path):
+    for name in ("train/cat/1.png", "runs/one/pictures/2.png"):
+        write(name)
+    for name in ("config.json", "data.json"):
+        (tmp_path / "runs/one" / name).write_text("")
+    (tmp_path / "runs/begun").mkdir()
+    (tmp_path / "runs/begun/.lock").write_text("")
+    assert load(tmp_path).class_names == ("cat",)
+    write("other/3.png")
+    assert load(tmp_path).class_names == ("other", "train")
+
+
+def test_a_class_that_train_has_not_is_named(write, tmp_path, caplog):
+    for name in ("train/cat/1.png", "train/dog/2.png", "test/Cat/3.png", "test/dog/4.png"):
+        write(name)
+    load(tmp_path)
+    assert caplog.messages == []
+    test = load(tmp_path, "test")
+    assert (test.class_names, test.labels.tolist()) == (("Cat", "cat", "dog"), [0, 2])
+    (message,) = caplog.messages
+    assert "the split test has classes that train has not (Cat), which no classifier" in message
+
+
+def test_a_split_without_classes_beside_one_with_them_is_named(write, tmp_path, caplog):
+    for name in ("train/cat/1.png", "train/dog/2.png", "test/3.png"):
+        write(name)
+    assert load(tmp_path, "test").labels is None
+    (message,) = caplog.messages
+    assert "has classes, but in no folder of its split test, whose images have no" in message
+
+
 def test_a_split_beside_junk_alone_is_a_split(write, tmp_path):
     for name in ("train/cat/1.png", "__MACOSX/train/cat/1.png"):
         write(name)

@@ -13,7 +13,8 @@ from tests.testing_utils import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 16
-CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+# What float32 keeps between a batch and its rows, whose sums are taken in another order.
+CLOSE = {"rtol": 3e-6, "atol": 3e-6}
 # Beside the model itself: batch normalisation folded into convolutions rounds otherwise.
 FOLDED = {"rtol": 1e-5, "atol": 1e-5}
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import InputError, RunError
+from patchvae_tf.saved_models import loaded as loaded_model
 from patchvae_tf.saved_models import signatures, versions
 from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import (
@@ -174,3 +175,10 @@ def test_wrong_folders_are_told_before_tensorflow_is_imported(tmp_path):
         assert error.startswith("error: ")
         assert message in error
         assert not any(line.endswith(" tensorflow") for line in imports)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"3", b'{"a": "\xff"}'])
+def test_facts_that_are_not_as_we_write_them_are_named(content, tmp_path):
+    (tmp_path / "model.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.json cannot be read .* Export the model once"):
+        loaded_model.facts(tmp_path)

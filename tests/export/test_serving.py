@@ -7,7 +7,9 @@ The same tests run against the test double and, where its addresses are given, a
 
 TFSERVING_MODEL is the model's name, if not patchvae. TFSERVING_EXPORT, if given, is the folder of
 the version that is served: answers are then held against it, and else against each other. The
-server must not batch: a bad request would then fail those it is joined with.
+server must not batch: a bad request would then fail those it is joined with. Eight clients ask at
+once: on two cores give the server `--grpc_max_threads=64`, or it refuses some of them with
+RESOURCE_EXHAUSTED.
 """
 
 import concurrent.futures
@@ -222,6 +224,17 @@ def test_wrong_images_are_refused_with_the_way_out(server, signature, case):
     status, answer = server.http_predict(body)
     assert status == 400
     assert message in answer["error"]
+
+
+def test_a_code_that_is_not_finite_is_refused(server, batches):
+    latent = batches["decode"].copy()
+    latent.flat[5] = np.nan
+    code, details = server.refusal("decode", latent)
+    assert (code, "must hold finite numbers, no NaN" in details) == (BAD, True)
+    # Over REST a bare NaN, which is no JSON, is either understood or not: it is never answered.
+    body = {"signature_name": "decode", "inputs": latent.tolist()}
+    status, answer = server.http_predict(body)
+    assert (status, list(answer)) == (400, ["error"])
 
 
 def _reconstructs_any_size(server):

@@ -60,6 +60,9 @@ def test_a_batching_config_keeps_tf_servings_rules(name, exported):
     # Its message type is not among the published ones: BatchingParameters of
     # tensorflow_serving/servables/tensorflow/session_bundle_config.proto.
     text = (exported[1].parent / name).read_text()
+    said = " ".join(text.replace("#", "").split())
+    assert "requests that are joined share their fate" in said
+    assert "One of more than `max_batch_size` rows is refused." in said
     text = re.sub("#.*", "", text)
     wrapped = dict(re.findall(r"^(\w+) \{ value: (\d+) \}", text, re.MULTILINE))
     assert set(wrapped) == {

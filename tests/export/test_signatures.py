@@ -105,6 +105,15 @@ def test_wrong_images_are_refused_with_the_way_out(loaded, name, images, message
         function(tf.constant(images, tf.float32))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_code_that_is_not_finite_is_refused(loaded, value):
+    latent = np.zeros((2, 2, 2, 8), np.float32)
+    assert np.isfinite(loaded.signatures["decode"](tf.constant(latent))["images"]).all()
+    latent[1, 0, 1, 3] = value
+    with pytest.raises(tf.errors.InvalidArgumentError, match="finite numbers, no NaN: send a code"):
+        loaded.signatures["decode"](tf.constant(latent))
+
+
 def test_a_little_beyond_the_range_is_rounding(loaded):
     loaded(tf.fill([1, SIZE, SIZE, 3], 1.0005))
     loaded(tf.fill([1, SIZE, SIZE, 3], -0.0005))
@@ -172,6 +181,50 @@ def test_tfsm_layer_answers_and_learns(exported, loaded):
     classifier.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
     classifier.train_on_batch(images, np.eye(2, dtype="float32"))
     assert np.abs(layer(images)["features"] - loaded(images)).max() > 1e-4
+
+
+def _trained_once(features, inputs):
+    """What Adam, which keeps moments, makes of a dense layer on the features, and of them."""
+    classifier = keras.Model(inputs, keras.layers.Dense(2)(features))
+    classifier.compile(optimizer=keras.optimizers.Adam(0.01), loss="mse")
+    before = [weight.numpy() for weight in classifier.trainable_weights]
+    classifier.train_on_batch(random_images(2, SIZE), np.eye(2, dtype="float32"))
+    return [
+        bool(np.any(weight.numpy() != old))
+        for weight, old in zip(classifier.trainable_weights, before, strict=True)
+    ]
+
+
+def test_a_frozen_tfsm_layer_takes_any_optimizer(exported):
+    layer = keras.layers.TFSMLayer(exported[1], call_endpoint="serving_default")
+    inputs = keras.Input((SIZE, SIZE, 3))
+    # As the page on serving says; Keras mends it one day.
+    with pytest.raises(ValueError, match="is not a valid scope name"):
+        _trained_once(layer(inputs)["features"], inputs)
+    layer.trainable = False
+    before = [weight.numpy() for weight in layer.weights]
+    assert _trained_once(layer(inputs)["features"], inputs) == [True, True]
+    for weight, old in zip(layer.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+def test_phi_is_fine_tuned_as_a_keras_model_by_any_optimizer(exported):
+    phi = _copy(exported[0]).backbone
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = keras.layers.GlobalAveragePooling2D()(phi(inputs, training=False))
+    moved = _trained_once(features, inputs)
+    assert moved == [True] * (len(phi.trainable_weights) + 2)
+
+
+@pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")
+def test_the_default_signature_converts_to_tflite(exported, loaded):
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(exported[1]), signature_keys=["serving_default"]
+    )
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    images = random_images(3, 32)[:, :16, :24]
+    answer = interpreter.get_signature_runner("serving_default")(images=images)
+    assert_same(answer, default_answer(loaded, images), **FOLDED)
 
 
 @pytest.mark.parametrize("make", [beta_vae, bigan])

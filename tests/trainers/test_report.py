@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from patchvae_tf import BetaVAE, InputError, PatchVAE, datasets
+from patchvae_tf import BetaVAE, InputError, PatchVAE, datasets, runs, visualization
 from patchvae_tf.report import curves as run_curves
 from patchvae_tf.report import pictures as report_pictures
 from patchvae_tf.report import writing as report
+from patchvae_tf.settings import unsupervised_config
+from patchvae_tf.training.execution import Execution
+from patchvae_tf.unsupervised.trainer import Options, UnsupervisedTrainer
 from tests.testing_utils import random_images
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +113,55 @@ def test_a_model_without_parts_has_a_report_too(tmp_path, images):
     }
 
 
+def test_equal_images_have_a_report_that_says_which_picture_is_not_there(tmp_path, caplog):
+    data = tmp_path / "equal.npz"
+    np.savez(data, x_train=np.repeat((random_images(1, 16) * 255).astype("uint8"), 150, axis=0))
+    model = PatchVAE(image_size=16, num_parts=4, appearance_dim=2)
+    run_dir = _run_folder(tmp_path / "run", model, dataset=str(data))
+    (run_dir / "pictures").mkdir()
+    (run_dir / "pictures/features.png").write_bytes(b"of an older report")
+    path = report.write(report.ReportConfig(run_dir=str(run_dir)), model)
+    page = _Page(path.read_text())
+    assert "Features in two dimensions\nNo picture: a projection needs features that differ" in (
+        page.text
+    )
+    names = {picture.stem for picture in (run_dir / "pictures").glob("*.png")}
+    assert len(names) == len(page.sources) == 10
+    assert "features" not in names
+    assert "features" in page.ids
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "Features in two dimensions: No picture: a projection needs" in caplog.text
+
+
+def test_no_picture_that_fails_takes_the_report_with_it(tmp_path, images, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise ZeroDivisionError("not today")
+
+    drawing = [name for name in dir(visualization) if name.endswith("_figure")]
+    for name in drawing:
+        monkeypatch.setattr(visualization, name, broken)
+    model = PatchVAE(image_size=16, num_parts=4, appearance_dim=2)
+    run_dir = _run_folder(tmp_path / "run", model, dataset=str(images))
+    page = _Page(report.write(report.ReportConfig(run_dir=str(run_dir)), model).read_text())
+    assert page.text.count("No picture: ZeroDivisionError: not today.") == 11
+    assert page.text.count("of 4 parts occur in some images and not in others") == 1
+    assert page.sources == []
+    assert len(caplog.records) == 11
+    assert json.loads((run_dir / "report.json").read_text())["images"] == 40
+
+
+def test_no_report_that_fails_takes_the_run_s_result_with_it(tmp_path, monkeypatch, capsys):
+    def broken(*_):
+        raise ZeroDivisionError("not today")
+
+    monkeypatch.setattr(report, "write", broken)
+    trainer = UnsupervisedTrainer(unsupervised_config(), Options(), Execution())
+    with runs.RunFolder(tmp_path) as run_folder:
+        trainer.after(run_folder)
+    again = f"python -m trainers.report --run_dir={tmp_path}"
+    assert capsys.readouterr().out == f"no report: ZeroDivisionError: not today. Try {again}\n"
+
+
 def test_what_cannot_be_reported_is_refused_and_leaves_nothing(tmp_path, images):
     with pytest.raises(InputError, match="--run_dir is missing"):
         report.ReportConfig()
@@ -146,8 +198,8 @@ def test_matched_parts_stand_in_a_report_on_parts(monkeypatch):
     }  # fmt: skip
     monkeypatch.setattr(report_pictures.parts_score, "score", lambda *_: score)
     monkeypatch.setattr(report_pictures.datasets, "load", lambda *_, **__: scenes)
-    section, figure = report_pictures._matching(model, 0, "test")
-    assert "is 0.750 on average over 50 scenes" in section.text[0]
+    (text,), figure = report_pictures._matching(model, 0, "test")
+    assert "is 0.750 on average over 50 scenes" in text
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert "striped disc\npart 3, area 0.75" in texts
 
@@ -162,4 +214,11 @@ def test_curves_are_tensorboard_s_and_later_points_replace_earlier_ones(tmp_path
     assert training["loss"] == ((1, 3, 5), (7.0, 4.0, 2.0))
     assert training["images_per_second"] == ([4, 8], [5.0, 5.0])
     assert held_out["loss"] == ([4, 8], [8.0, 4.0])
-    assert run_curves.read(tmp_path) is None
+    assert not run_curves.are_recorded(tmp_path)
+    with open(run_dir / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 3, "st')  # what a kill leaves
+    with pytest.raises(InputError, match="metrics.jsonl cannot be read"):
+        run_curves.read(run_dir)
+    (run_dir / "metrics.jsonl").write_text("")
+    with pytest.raises(InputError, match="metrics.jsonl has no epoch"):
+        run_curves.read(run_dir)

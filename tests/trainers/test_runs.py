@@ -49,8 +49,9 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
         runs.RunFolder(tmp_path / "file" / "run")
 
 
-def test_a_broken_record_is_named(tmp_path):
-    (tmp_path / "config.json").write_text("{")
+@pytest.mark.parametrize("content", [b"{", b"[]", b"3", b"", b'{"a": "\xff"}'])
+def test_a_broken_record_is_named(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(InputError, match=r"config\.json cannot be read .*Mend or remove it"):
         runs.RunFolder(tmp_path).check("config.json", {}, "other settings")
 

@@ -25,3 +25,11 @@ def test_pictures_are_at_most_a_hundred_and_the_last_is_there(epochs, pictured, 
         "reconstructions.png",
         "occurrence.png",
     }
+
+
+def test_pictures_that_cannot_be_written_stop_no_training(tmp_path, caplog):
+    (tmp_path / "pictures").write_text("a file where the folder should be")
+    images = np.zeros([2, 16, 16, 3], "uint8")
+    Pictures(patchvae_tf.PatchVAE(16, num_parts=2), images, tmp_path, 1).write(1, 10, {})
+    (message,) = caplog.messages
+    assert message.startswith("no pictures of epoch 1: FileExistsError: ")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -139,6 +140,22 @@ def test_an_unfinished_or_absent_model_is_refused(tmp_path):
         patchvae_tf.load_model(tmp_path)
 
 
+def test_a_damaged_model_is_refused_whatever_is_wrong_with_it(finished, tmp_path):
+    file = tmp_path / "model.keras"
+    whole = (finished[0] / "model.keras").read_bytes()
+    middle = len(whole) // 2
+    file.write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    with pytest.raises(InputError, match=r"cannot be read \(Bad CRC-32.*Restore it from a copy"):
+        patchvae_tf.load_model(tmp_path)
+    with open(file, "wb") as stream:
+        np.savez(stream, x=np.zeros(3))  # a zip file as well
+    with pytest.raises(InputError, match=r"cannot be read \(There is no item named 'config.json"):
+        patchvae_tf.load_model(tmp_path)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(file)
+    with pytest.raises(InputError, match="holds a Sequential, no model of this package"):
+        patchvae_tf.load_model(tmp_path)
+
+
 def test_a_finished_run_says_so_and_does_nothing(finished, images):
     run_dir, _ = finished
     before = (run_dir / "model.keras").stat().st_mtime_ns
@@ -154,6 +171,29 @@ def test_another_configuration_in_the_folder_is_refused(finished, images):
     assert refused.returncode == 1
     assert "num_parts is 4 there and 5 now" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_a_finished_run_is_trained_on_as_the_refusal_of_more_epochs_says(finished, images):
+    run_dir, _ = finished
+    refused = _run(*_flags(images, run_dir, "--epochs=3"))
+    assert refused.returncode == 1
+    assert "epochs is 2 there and 3 now" in refused.stderr
+    advice = refused.stderr.strip().partition("in Python: ")[2].removesuffix(".")
+    assert advice.startswith("model = patchvae_tf.load_model(RUN_DIR); model.compile(")
+    before = patchvae_tf.load_model(run_dir).get_weights()
+    names = {
+        "patchvae_tf": patchvae_tf,
+        "keras": keras,
+        "RUN_DIR": run_dir,
+        "images": np.load(images)["x_train"],
+    }
+    exec(advice.replace("...", "1"), names)
+    moved = [
+        np.abs(new - old).max()
+        for new, old in zip(names["model"].get_weights(), before, strict=True)
+    ]
+    assert min(moved) > 0.0
+    assert max(moved) < 1.0
 
 
 def test_other_data_in_the_folder_is_refused(images, tmp_path):
@@ -307,6 +347,11 @@ def test_a_reader_that_goes_away_leaves_no_trace():
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def test_a_path_from_python_is_as_good_as_its_text(tmp_path):
+    with pytest.raises(InputError, match=f"The path '{tmp_path}/absent' does not exist"):
+        patchvae_tf.train(tmp_path / "run", dataset=tmp_path / "absent")
 
 
 def test_two_devices_train_like_one(images, tmp_path):

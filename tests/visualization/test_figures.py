@@ -158,6 +158,24 @@ def test_projection_keeps_groups_together_and_colours_them():
         visualization.project(features[:3])
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-9], ids=["equal", "equal but for rounding"])
+def test_a_projection_of_equal_features_is_refused(scale):
+    # t-SNE itself ends the process there.
+    features = 0.3 + scale * np.random.default_rng(0).random((150, 8))
+    with pytest.raises(InputError, match=r"features that differ\. Received: the same for all 150"):
+        visualization.project(features)
+    features[7] += 0.1
+    assert np.isfinite(visualization.project(features)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_projection_of_what_is_not_finite_is_refused(value):
+    features = np.random.default_rng(0).random((20, 8))
+    features[3:5, 2] = value
+    with pytest.raises(InputError, match="finite features.*in those of 2 of 20 images"):
+        visualization.project(features)
+
+
 def test_bars_are_the_survey_s_and_name_dead_parts(survey):
     figure = visualization.frequency_figure(survey)
     heights = [bar.get_height() for bar in figure.axes[0].patches]

@@ -95,6 +95,8 @@ def test_wrong_data_gets_one_line(tmp_path):
     refused("train part has the label 2, and the head 2 classes, 0 to 1", whole, num_classes=2)
     refused("test part has the label 7, and the head 3", {**whole, "y_test": y_test + 5})
     refused("all training images are of one class", {**whole, "y_train": 0 * y})
+    sparse = {**whole, "y_train": 10**9 * y.astype("int64")}
+    refused("has the label 2000000000: .* Number the classes from 0, by numpy.unique", sparse)
     refused("class 0 has 8 training images. Choose at most 8", whole, labels_per_class=9)
     refused("class 3 has 0 training images", whole, labels_per_class=1, num_classes=4)
     refused("batch_size is 25: expected 1 to 24", whole, batch_size=25)
