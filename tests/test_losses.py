@@ -54,6 +54,32 @@ def test_categorical_kl_against_hand_values():
     np.testing.assert_allclose(losses.categorical_kl(logits), expected, rtol=1e-5)
 
 
+def test_exclusive_kl_against_hand_values():
+    np.testing.assert_allclose(losses.exclusive_kl(np.zeros((1, 4, 4, 8), "float32")), 0.0)
+    q = np.array([0.5, 0.3, 0.2])  # the last one: nothing
+    logits = np.broadcast_to(np.log(q[:2] / q[2]), (2, 5, 2)).astype("float32")
+    expected = 5 * np.sum(q * np.log(q * 3))
+    np.testing.assert_allclose(losses.exclusive_kl(logits), expected, rtol=1e-5)
+
+
+def test_teaching_cross_entropy_against_hand_values():
+    # Two parts are taught, one is free, and nothing has 0.1.
+    q = np.array([0.4, 0.3, 0.2, 0.1])
+    logits = np.broadcast_to(np.log(q[:3] / q[3]), (1, 1, 2, 3)).astype("float32")
+    shares = np.array([[[[1.0, 0.0, 0.0], [0.25, 0.25, 0.0]]]], "float32")
+    taught = [True, True, False]
+    expected = -np.log(0.4) - 0.25 * np.log(0.4) - 0.25 * np.log(0.3) - 0.5 * np.log(0.3)
+    found = losses.teaching_cross_entropy(logits, shares, taught)
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
+    # What is free may go to and fro.
+    other = np.broadcast_to(np.log([4.0, 3.0, 1.2]) - np.log(1.8), (1, 1, 2, 3)).astype("float32")
+    np.testing.assert_allclose(
+        losses.teaching_cross_entropy(other, shares, taught), [expected], rtol=1e-5
+    )
+    sure = losses.teaching_cross_entropy(np.float32([[[[1e4, 0, 0]] * 2]]), shares, taught)
+    assert np.isfinite(sure).all()
+
+
 def test_half_precision_inputs_give_float32():
     half = tf.ones((1, 2, 2, 3), tf.bfloat16)
     assert losses.squared_error(half, half).dtype == tf.float32

@@ -1,18 +1,22 @@
 """Part galleries: the patches where a part occurs with the highest probability."""
 
+import dataclasses
 import textwrap
 
 import numpy as np
 
 from patchvae_tf.visualization.inputs import check_has_parts
 from patchvae_tf.visualization.receptive_field import receptive_field
-from patchvae_tf.visualization.tables import picture_table
+from patchvae_tf.visualization.swaps import painted_alone
+from patchvae_tf.visualization.tables import as_uint8, picture_table
 
 _HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logits
 
 
-def gallery_figure(model, survey, parts=None, patch_size=None):
-    """A row a part: its best patches, each with its probability and, where known, its class.
+def gallery_figure(model, survey, parts=None, patch_size=None, names=None, columns=None):
+    """A row a part: what it paints alone, then its best patches, with probability and class.
+
+    What it paints is drawn with the look of its best patch, at that patch's location.
 
     Args:
         model: the `PatchVAE` that was surveyed.
@@ -20,6 +24,8 @@ def gallery_figure(model, survey, parts=None, patch_size=None):
         parts: list of int, which and in which order; None: all, by number.
         patch_size: int, pixels of a side, around the middle of the location; None: twice the
             stride. The title says it, beside the receptive field.
+        names: dict part -> name; None: numbers alone, and what is known of the patches' classes.
+        columns: int, patches of a row at most; None: all that were kept.
 
     Returns:
         matplotlib `Figure`.
@@ -30,18 +36,34 @@ def gallery_figure(model, survey, parts=None, patch_size=None):
     check_has_parts(model)
     parts = range(model.num_parts) if parts is None else parts
     size = patch_size or 2 * model.stride
-    rows = [[patch(found, model.stride, size) for found in survey.findings[part]] for part in parts]
+    findings = {part: survey.findings[part][:columns] for part in parts}
+    rows = [
+        [_alone(model, part, found, size), *(patch(one, model.stride, size) for one in found)]
+        for part, found in findings.items()
+    ]
     seen = receptive_field(model.backbone) + (_HEAD_KERNEL - 1) * model.stride
     return picture_table(
         rows,
         tile_dots=80,
-        row_labels=[f"part {part}\nin {survey.present[part]:.1%}\nof images" for part in parts],
-        captions=[
-            [_caption(found, survey.class_names) for found in survey.findings[part]]
+        row_labels=[
+            f"{(names or {}).get(part, f'part {part}')}\nin {survey.present[part]:.1%}\nof images"
             for part in parts
+        ],
+        captions=[
+            ["alone", *(_caption(one, None if names else survey.class_names) for one in found)]
+            for found in findings.values()
         ],
         title=f"Where each part is most probable: {size} × {size} pixels (a location sees {seen})",
     )
+
+
+def _alone(model, part, found, size):
+    """What a part paints with the look and at the place of its best patch, or None."""
+    if not found:
+        return None
+    best = found[0]
+    painted = painted_alone(model, best.image, part, best.row, best.column)
+    return patch(dataclasses.replace(best, image=as_uint8(painted)), model.stride, size)
 
 
 def patch(finding, stride, size):

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf import noise
-from patchvae_tf.layers import RelaxedBernoulli, RelaxedCategorical
+from patchvae_tf.layers import RelaxedBernoulli, RelaxedCategorical, RelaxedExclusive
 from tests.testing_utils import run_layer_test
 
 LOGITS = np.random.default_rng(0).normal(0.0, 2.0, (2, 4, 4, 16)).astype("float32")
@@ -14,7 +14,7 @@ def _sigmoid(x):
     return 1.0 / (1.0 + np.exp(-x))
 
 
-@pytest.mark.parametrize("layer_class", [RelaxedBernoulli, RelaxedCategorical])
+@pytest.mark.parametrize("layer_class", [RelaxedBernoulli, RelaxedCategorical, RelaxedExclusive])
 @pytest.mark.parametrize("hard", [False, True])
 def test_layer_contract(layer_class, hard):
     run_layer_test(layer_class, {"hard": hard}, (LOGITS,), {"seed": SEED, "temperature": 0.5})
@@ -50,6 +50,17 @@ def test_categorical_chooses_with_the_given_probabilities():
     np.testing.assert_allclose(sample.sum(-1), 1.0, atol=1e-5)
     chosen = np.bincount(sample.argmax(-1), minlength=3) / len(sample)
     np.testing.assert_allclose(chosen, probabilities, atol=0.006)
+
+
+def test_exclusive_has_the_choice_of_nothing():
+    with_nothing = np.concatenate([LOGITS, np.zeros_like(LOGITS[..., :1])], axis=-1)
+    expected = RelaxedCategorical()(with_nothing)[..., :-1]
+    np.testing.assert_allclose(RelaxedExclusive()(LOGITS), expected, rtol=1e-6)
+    logits = np.broadcast_to(np.log([0.25, 0.75]), (100_000, 2)).astype("float32")
+    sample = RelaxedExclusive(hard=True)(logits, seed=SEED, temperature=0.5).numpy()
+    # Of 0.25, 0.75 and 1 for nothing.
+    np.testing.assert_allclose(sample.mean(axis=0), [0.125, 0.375], atol=0.006)
+    assert set(sample.sum(axis=-1)) == {0.0, 1.0}
 
 
 def test_low_temperature_tends_to_zero_or_one():

@@ -1,0 +1,155 @@
+"""Parts that are found before the first step, and taught in each."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import patchvae_tf
+from patchvae_tf import PatchVAE
+from patchvae_tf.datasets.parts import SceneRenderer
+from patchvae_tf.errors import InputError
+from patchvae_tf.evaluation import features, part_matching
+from patchvae_tf.settings import PartObjective, recipes, unsupervised_config
+
+STEP, SEED = tf.constant(0, tf.int64), tf.constant([1, 2])
+
+
+def _scenes(count, split="train"):
+    return SceneRenderer(32, 0, split).render(np.arange(count))
+
+
+def _model(**kwargs):
+    keras.utils.set_random_seed(0)
+    objective = PartObjective(teaching_weight=100.0, occurrence_weight=0.1, appearance_weight=0.1)
+    model = PatchVAE(occurrence="exclusive", objective=objective, **kwargs)
+    model.compile(keras.optimizers.Adam(1e-3))
+    return model
+
+
+@pytest.fixture(scope="module")
+def begun():
+    images, _ = _scenes(300)
+    model = _model()
+    assert model.begin_from(lambda most: images[:most], progress=False) == {"teaching": 12}
+    return model
+
+
+def test_teaching_is_a_term_of_the_loss(begun):
+    images = tf.constant(_scenes(4)[0] / 255, tf.float32)
+    terms = begun.loss_terms(images, STEP, SEED)
+    expected = terms["reconstruction"] + 0.1 * (terms["kl_occurrence"] + terms["kl_appearance"])
+    np.testing.assert_allclose(terms["loss"], expected + 100 * terms["teaching"], rtol=1e-5)
+    assert begun.trackers["teaching"] in begun.metrics
+    without = PatchVAE(occurrence="exclusive")
+    assert "teaching" not in without.loss_terms(images, STEP, SEED)
+    assert not hasattr(without, "teaching")
+
+
+def test_fit_finds_parts_and_learns_where_they_are():
+    images, _ = _scenes(1200)
+    model = _model()
+    assert not model.teaching.is_taught.numpy().any()
+    model.fit(images, batch_size=24, epochs=2, verbose=0)
+    assert model.teaching.is_taught.numpy().sum() == 12
+    unseen, part_maps = _scenes(300, "test")
+    occurrence = features.occurrence_maps(model, unseen)
+    matches = part_matching.match_parts(occurrence, part_maps)
+    assert np.mean([match.area for match in matches]) > 0.8  # after 100 steps; untrained 0.54
+    filters = model.teaching.filters.numpy()
+    model.fit(images[:24], batch_size=24, verbose=0)  # begins once
+    np.testing.assert_array_equal(model.teaching.filters, filters)
+
+
+def test_a_data_set_of_batches_is_looked_at_too():
+    images, _ = _scenes(160)
+    model = _model()
+    batches = tf.data.Dataset.from_tensor_slices({"image": images}).batch(32)
+    model.fit(batches, steps_per_epoch=1, verbose=0)
+    assert model.teaching.is_taught.numpy().sum() >= 8
+
+
+def test_the_file_keeps_the_teacher_and_the_export_does_not(begun, tmp_path):
+    begun.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.teaching.filters, begun.teaching.filters)
+    images = tf.constant(_scenes(4)[0] / 255, tf.float32)
+    for name, value in begun.loss_terms(images, STEP).items():
+        np.testing.assert_allclose(loaded.loss_terms(images, STEP)[name], value, rtol=1e-5)
+    assert begun.teaching in begun.training_parts
+    version = patchvae_tf.export_model(begun, tmp_path / "export")
+    exported = tf.saved_model.load(version)
+    sizes = {tuple(variable.shape) for variable in exported.variables}
+    assert tuple(begun.teaching.filters.shape) not in sizes
+    codes = exported.signatures["parts"](images=images)
+    assert codes["occurrence"].shape == (4, 4, 4, 16)
+
+
+def test_two_replicas_equal_one(two_replicas):
+    images, _ = _scenes(300)
+    batch = images[:8]
+    alone = _model()
+    with two_replicas.scope():
+        shared = _model()
+        shared.begin_from(lambda most: images[:most], progress=False)
+    alone.begin_from(lambda most: images[:most], progress=False)
+    np.testing.assert_array_equal(shared.teaching.filters, alone.teaching.filters)
+    batches = iter(
+        two_replicas.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch))
+    )
+
+    @tf.function
+    def step(batches):
+        two_replicas.run(shared.train_step, args=(next(batches),))
+
+    step(batches)
+    tf.function(alone.train_step)(tf.constant(batch))
+    for name in ("teaching", "reconstruction", "loss"):
+        one, other = (model.trackers[name].result() for model in (alone, shared))
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def test_a_part_that_is_switched_off_leaves_the_rest_of_the_image(begun):
+    images = tf.constant(_scenes(2)[0] / 255, tf.float32)
+    codes = begun.encode(tf.image.resize(images, [96, 96]))  # 12 x 12 places
+    occurrence = codes["occurrence"].numpy()
+    latent = begun.latent_map(occurrence, codes["appearance_mean"])
+    occurrence[:, 6, 6, 3] = 1.0
+    switched = begun.latent_map(occurrence, codes["appearance_mean"])
+    change = np.abs(begun.decoder(latent) - begun.decoder(switched)).max(axis=(0, 3))  # [96, 96]
+    rows, cols = np.nonzero(change > 0)
+    assert len(rows) > 0
+    # Its own place is 48...55; what it paints reaches 7 pixels further.
+    assert (min(rows), max(rows), min(cols), max(cols)) >= (41, 0, 41, 0)
+    assert max(max(rows), max(cols)) <= 62
+    assert min(min(rows), min(cols)) >= 41
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_places_of_any_stride_are_taught(stride):
+    images, part_maps = _scenes(60, "test")
+    model = _model(stride=stride)
+    model.begin_from(lambda most: _scenes(300)[0], progress=False)
+    grid = tf.constant([32 // stride] * 2)
+    shares = model.teaching(tf.constant(images / 255, tf.float32), grid).numpy()
+    assert shares.shape == (60, *grid.numpy(), 16)
+    coarse = shares.reshape(60, 4, 8 // stride, 4, 8 // stride, 16).mean(axis=(2, 4))
+    areas = part_matching.match_parts(coarse, part_maps)
+    assert np.mean([match.area for match in areas]) > 0.97
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(InputError, match="teaching_weight needs occurrence=exclusive"):
+        PatchVAE(objective=PartObjective(teaching_weight=1.0))
+    with pytest.raises(InputError, match="occurrence_prior is for occurrence=bernoulli: with excl"):
+        PatchVAE(occurrence="exclusive", objective=PartObjective(occurrence_prior=0.1))
+
+
+def test_parts_is_the_recipe_of_the_generated_images():
+    config = unsupervised_config()
+    assert (config.dataset, config.recipe) == ("parts", "parts")
+    assert (config.occurrence, config.teaching_weight) == ("exclusive", 100.0)
+    assert unsupervised_config(dataset="cifar100").recipe == "agreement"
+    assert unsupervised_config(dataset="cifar100", recipe="parts").teaching_weight == 100.0
+    assert unsupervised_config(model="beta_vae").recipe == "paper"
+    assert recipes.default("patchvae", "folder/parts") == "agreement"

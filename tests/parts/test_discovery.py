@@ -1,0 +1,111 @@
+"""Parts are found in images, without training, and none twice."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from patchvae_tf.datasets import PART_NAMES
+from patchvae_tf.datasets.parts import SceneRenderer
+from patchvae_tf.errors import InputError
+from patchvae_tf.parts import discovery, edges, templates
+from patchvae_tf.parts.teacher import PartTeacher
+
+SIZE = (32, 32)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return SceneRenderer(32, 0, "train").render(np.arange(500))
+
+
+@pytest.fixture(scope="module")
+def teacher(scenes):
+    layer = PartTeacher(16, scaled_per_place=8)
+    layer.build()
+    assert layer.discover(scenes[0], (4, 4), seed=0) == len(PART_NAMES)
+    return layer
+
+
+def test_each_of_the_twelve_parts_is_found_once(scenes):
+    images, part_maps = scenes
+    found = discovery.discover(images, 16, SIZE, seed=1)
+    image, row, col = found.windows.T
+    true = part_maps[image, row // 8, col // 8]  # [k, 12]
+    assert true.sum(axis=1).tolist() == [1] * len(PART_NAMES)
+    assert sorted(true.argmax(axis=1)) == list(range(len(PART_NAMES)))
+    assert found.templates.shape == (12, templates.SIDE, templates.SIDE, edges.DIRECTIONS)
+    assert (found.thresholds > 0.8).all()  # of their own windows nine in ten are more alike
+    again = discovery.discover(images, 16, SIZE, seed=1)
+    np.testing.assert_array_equal(found.windows, again.windows)
+    assert len(discovery.discover(images, 5, SIZE, seed=1).windows) == 5
+
+
+def test_images_without_anything_are_refused():
+    grey = np.full([20, 32, 32, 3], 128, np.uint8)
+    with pytest.raises(InputError, match="no parts can be found: in 20 images of 32 x 32 pixels"):
+        discovery.discover(grey, 16, SIZE, seed=0)
+
+
+def test_the_teacher_says_where_the_parts_are(teacher):
+    images, part_maps = SceneRenderer(32, 0, "test").render(np.arange(200))
+    shares = teacher(tf.constant(images / 255, tf.float32), tf.constant([4, 4])).numpy()
+    assert shares.shape == (200, 4, 4, 16)
+    assert shares.min() >= 0
+    assert shares.sum(axis=-1).max() <= 1 + 1e-6
+    assert np.array_equal(teacher.is_taught, [True] * 12 + [False] * 4)
+    assert shares[..., 12:].max() == 0
+    # Each place with one true part, by the part that covers most of it: one for one.
+    single = (part_maps.sum(axis=-1) == 1) & (shares.sum(axis=-1) > 0.5)
+    pairs = np.zeros([16, 12], int)
+    np.add.at(pairs, (shares[single].argmax(axis=-1), part_maps[single].argmax(axis=-1)), 1)
+    assert pairs.max(axis=0).sum() > 0.95 * pairs.sum()
+    assert len(set(pairs.argmax(axis=0))) == 12
+    empty = ~part_maps.any(axis=-1)
+    assert shares.sum(axis=-1)[empty].mean() < 0.1 * shares.sum(axis=-1)[single].mean()
+
+
+def test_the_teacher_survives_being_saved(teacher):
+    other = PartTeacher.from_config(teacher.get_config())
+    other.build()
+    assert not other.is_taught.numpy().any()
+    images = tf.constant(SceneRenderer(32, 0, "test").render(np.arange(4))[0] / 255, tf.float32)
+    grid = tf.constant([4, 4])
+    assert not other(images, grid).numpy().any()  # nothing is taught before it is found
+    other.set_weights(teacher.get_weights())
+    np.testing.assert_array_equal(other(images, grid), teacher(images, grid))
+
+
+def test_edges_know_no_colour_and_turn_with_their_picture():
+    images = SceneRenderer(32, 0, "test").render(np.arange(8))[0] / np.float32(255)
+    found = edges.edge_map(images).numpy()
+    assert found.min() >= 0
+    assert found.max() < 1
+    darker = edges.edge_map(0.5 * images + 0.2).numpy()
+    np.testing.assert_allclose(darker, found, atol=0.02)
+    quarter = edges.edge_map(np.rot90(images, -1, axes=(1, 2))).numpy()
+    by_hand = edges.turned(np.rot90(found, -1, axes=(1, 2)), np.pi / 2)
+    np.testing.assert_allclose(quarter, by_hand, atol=1e-5)
+
+
+def test_a_template_is_like_itself_at_any_size_and_angle_nearby():
+    rng = np.random.default_rng(0)
+    images = SceneRenderer(32, 0, "test").render(np.arange(2))[0] / np.float32(255)
+    window = edges.edge_map(images).numpy()[:, 8:23, 8:23]
+    filters = templates.filters_of(window)
+    likeness = templates.likeness(tf.constant(window), filters, padding="VALID").numpy()
+    assert likeness.shape == (2, 1, 1, 2)
+    own, other = likeness[:, 0, 0].diagonal(), likeness[::-1, 0, 0].diagonal()
+    assert (own > 0.97).all()
+    assert (own <= 1).all()
+    assert (other < own - 0.1).all()
+    faint = templates.likeness(tf.constant(0.5 * window), filters, padding="VALID").numpy()
+    np.testing.assert_allclose(faint, likeness, atol=0.02)
+    noise = rng.random(window.shape).astype(np.float32)
+    assert (templates.likeness(noise, filters, padding="VALID").numpy() < 0.9).all()
+    # About every other pixel it is what it is about every pixel.
+    image = tf.constant(edges.edge_map(images))
+    dense = templates.likeness(image, filters).numpy()
+    sparse = templates.likeness(image, filters, step=templates.STEP).numpy()
+    np.testing.assert_allclose(
+        sparse[:, 4:-4, 4:-4], dense[:, 1::2, 1::2][:, 4:-4, 4:-4], atol=1e-5
+    )
