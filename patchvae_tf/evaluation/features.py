@@ -36,6 +36,11 @@ def pooled_features(backbone, images):
     return _in_batches(features, images)
 
 
+def feature_maps(backbone, images):
+    """float32 [n, h, w, channels], φ's features, for uint8 images [n, H, W, 3]."""
+    return _in_batches(lambda batch: tf.cast(backbone(batch, training=False), tf.float32), images)
+
+
 def occurrence_maps(model, images):
     """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, 3]."""
     return _in_batches(lambda batch: model.encode(batch)["occurrence"], images)

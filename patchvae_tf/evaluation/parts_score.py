@@ -1,4 +1,4 @@
-"""How well a PatchVAE's parts find the true ones, on the generated images `parts`."""
+"""How well a PatchVAE's parts find the true ones, where it is known where those are."""
 
 import dataclasses
 import pathlib
@@ -7,7 +7,23 @@ from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
 
-_MAP_STRIDE = 8  # pixels per place of `ImageSet.part_maps`
+# Areas under the ROC curve that stand beside the model's: field -> what the table calls it.
+_BESIDE = {
+    "untrained_mean_area": "untrained model",
+    "shuffled_mean_area": "maps dealt to other images",
+    "place_alone_mean_area": "each map's mean at every image: place alone",
+    "kmeans_mean_area": "k-means of φ's places",
+    "nmf_mean_area": "NMF of φ's places",
+    "linear_mean_area": "linear readout of φ's places, with labels",
+}
+_AGREEMENT = {
+    "mean_iou": "IoU of matched parts, mean",
+    "foreground_nmi": "NMI of the places' parts, foreground",
+    "foreground_ari": "ARI of the places' parts, foreground",
+    "nmi": "NMI, all places",
+    "ari": "ARI, all places",
+}
+_BASELINE_PLACES = 40_000  # at most, of whole images; all would take minutes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +31,17 @@ class PartsScoreConfig(Settings):
     """Settings of `python -m trainers.parts_score`."""
 
     run_dir: str | None = setting(None, "Score", "folder of a finished run of patchvae; needed")
-    split: str = setting("test", "Score", "the part of `parts`", choices=("train", "test"))
+    dataset: str = setting(
+        "parts",
+        "Score",
+        "images whose parts are known: parts, or an .npz file with part_maps or points",
+    )
+    split: str | None = setting(
+        None,
+        "Score",
+        "the part of the data set (default: test where there is one, else train)",
+        choices=("train", "test"),
+    )
 
     def check(self):
         """Raises InputError for a setting that is missing or wrong."""
@@ -30,7 +56,7 @@ def score_run(config: PartsScoreConfig) -> None:
         config: PartsScoreConfig.
 
     Raises:
-        InputError: no such run, or one without parts.
+        InputError: no such run, or one without parts; or no such data.
     """
     extras.require("report", "the score")
     run_dir = pathlib.Path(config.run_dir).expanduser()
@@ -44,63 +70,124 @@ def score_run(config: PartsScoreConfig) -> None:
 
     startup.import_tensorflow()
     import patchvae_tf
+    from patchvae_tf.evaluation import part_truths
 
     model = patchvae_tf.load_model(run_dir)
-    if model.stride != _MAP_STRIDE:
-        raise InputError(
-            f"{run_dir} has a stride of {model.stride}; the maps of the true parts have "
-            f"{_MAP_STRIDE}. Give a run with --stride={_MAP_STRIDE}."
-        )
-    result = score(model, config.split, seed)
+    truths = part_truths.load(
+        config.dataset,
+        config.split,
+        image_size=model.image_size,
+        stride=model.stride,
+        seed=seed,
+    )
+    result = {"dataset": config.dataset, **score_truths(model, truths, seed)}
     runs.write_json(run_dir / "parts_score.json", result)
     print(table(result))
 
 
 def score(model, split, seed):
-    """Scores a model's occurrence maps.
+    """Scores a model's occurrence maps on `parts`.
 
     Args:
         model: PatchVAE.
         split: str, "train" or "test".
-        seed: int, of the scenes, the untrained model and the dealing.
+        seed: int, of the scenes and of what `score_truths` draws.
 
     Returns:
-        dict: `mean_area`, `untrained_mean_area`, `shuffled_mean_area` in [0, 1], `split`, `images`,
-        and `parts`: dict name -> dict of `learned`, `area`.
+        dict as of `score_truths`.
     """
+    from patchvae_tf.evaluation import part_truths
+
+    truths = part_truths.load(
+        "parts", split, image_size=model.image_size, stride=model.stride, seed=seed
+    )
+    return score_truths(model, truths, seed)
+
+
+def score_truths(model, truths, seed):
+    """Scores a model's occurrence maps, beside floors, baselines and a ceiling.
+
+    Floors: an untrained model, the maps dealt to other images, and each part's mean map at every
+    image. Baselines: k-means and NMF of φ's features, as many clusters as parts. Ceiling: a linear
+    readout of the same features, learned with the labels of half of the images and scored on the
+    others. These three are of up to 40,000 places.
+
+    Args:
+        model: PatchVAE.
+        truths: `part_truths.PartTruths`.
+        seed: int, of the untrained model, the dealing and the baselines.
+
+    Returns:
+        dict: what `score_maps` gives; areas in [0, 1], named as in `_BESIDE`; `split` and `images`.
+    """
+    import numpy as np
     import tensorflow as tf
 
-    from patchvae_tf import datasets, noise
-    from patchvae_tf.evaluation import features, part_matching
+    from patchvae_tf import noise
+    from patchvae_tf.evaluation import features, part_baselines
 
-    scenes = datasets.load("parts", split, image_size=model.image_size, seed=seed)
     noise.set_first_weights(seed)
     untrained = type(model).from_config(model.get_config())
+    count = len(truths.images)
     order_seed = noise.fold_in(noise.step_seed(seed, 0), noise.Purpose.DEALING)
-    order = noise.shuffled(tf.range(len(scenes), dtype=tf.int64), order_seed, len(scenes)).numpy()
+    order = noise.shuffled(tf.range(count, dtype=tf.int64), order_seed, count).numpy()
 
-    occurrence = features.occurrence_maps(model, scenes.images)
-    matches = part_matching.match_parts(occurrence, scenes.part_maps)
-    floors = {
-        "untrained_mean_area": features.occurrence_maps(untrained, scenes.images),
-        "shuffled_mean_area": occurrence[order],
+    occurrence = features.occurrence_maps(model, truths.images)  # [n, h, w, N]
+    place_alone = np.broadcast_to(np.mean(occurrence, axis=0), occurrence.shape)
+    places = occurrence.shape[1] * occurrence.shape[2]
+    part = order[: max(2, _BASELINE_PLACES // places)]
+    feature_maps = features.feature_maps(model.backbone, truths.images[part])
+    part_maps = truths.part_maps[part]
+    half = len(part) // 2
+    linear = part_baselines.linear_maps(feature_maps, part_maps, half)
+    found = {  # in the order of `_BESIDE`: maps, and where the true parts are
+        "untrained": (features.occurrence_maps(untrained, truths.images), truths.part_maps),
+        "shuffled": (occurrence[order], truths.part_maps),
+        "place_alone": (place_alone, truths.part_maps),
+        "kmeans": (part_baselines.kmeans_maps(feature_maps, model.num_parts, seed), part_maps),
+        "nmf": (part_baselines.nmf_maps(feature_maps, model.num_parts, seed), part_maps),
+        "linear": (linear, part_maps[half:]),
     }
     return {
-        "mean_area": _mean_area(matches),
-        **{
-            name: _mean_area(part_matching.match_parts(maps, scenes.part_maps))
-            for name, maps in floors.items()
-        },
-        "split": split,
-        "images": len(scenes),
+        **score_maps(occurrence, truths.part_maps, truths.names),
+        **{f"{name}_mean_area": _mean_area(*maps) for name, maps in found.items()},
+        "split": truths.split,
+        "images": count,
+    }
+
+
+def score_maps(occurrence, part_maps, names):
+    """How well learned parts' maps find the true parts.
+
+    Args:
+        occurrence: float [n, h, w, N].
+        part_maps: bool [n, h, w, P].
+        names: P str.
+
+    Returns:
+        dict: in [0, 1] `mean_area` and `weakest_area` (under the ROC curve, of matched parts),
+        `mean_iou`; what `part_matching.assignment_agreement` gives; and `parts`: dict name -> dict
+        of `learned`, `area`.
+    """
+    from patchvae_tf.evaluation import part_matching
+
+    matches = part_matching.match_parts(occurrence, part_maps)
+    areas = [match.area for match in matches]
+    return {
+        "mean_area": sum(areas) / len(areas),
+        "weakest_area": min(areas),
+        "mean_iou": part_matching.mean_iou(occurrence, part_maps, matches),
+        **part_matching.assignment_agreement(occurrence, part_maps),
         "parts": {
-            name: dataclasses.asdict(match)
-            for name, match in zip(datasets.PART_NAMES, matches, strict=True)
+            name: dataclasses.asdict(match) for name, match in zip(names, matches, strict=True)
         },
     }
 
 
-def _mean_area(matches):
+def _mean_area(occurrence, part_maps):
+    from patchvae_tf.evaluation import part_matching
+
+    matches = part_matching.match_parts(occurrence, part_maps)
     return sum(match.area for match in matches) / len(matches)
 
 
@@ -114,7 +201,11 @@ def table(result):
     ]
     lines += [
         f"| **mean** | | **{result['mean_area']:.3f}** |",
-        f"| mean, untrained model | | {result['untrained_mean_area']:.3f} |",
-        f"| mean, maps dealt to other images | | {result['shuffled_mean_area']:.3f} |",
+        f"| weakest | | {result['weakest_area']:.3f} |",
+        *(f"| mean, {label} | | {result[name]:.3f} |" for name, label in _BESIDE.items()),
+        "",
+        "| parts of the places | |",
+        "|---|---|",
+        *(f"| {label} | {result[name]:.3f} |" for name, label in _AGREEMENT.items()),
     ]
     return "\n".join(lines)

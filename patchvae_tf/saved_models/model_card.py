@@ -243,4 +243,18 @@ def _measured(run):
         lines.append(
             "| accuracy of a classifier | not measured: no labels, or no images held out |"
         )
+    parts = result.get("parts")
+    if parts:
+        lines += [
+            "| parts that occur, held out | "
+            f"{parts['parts_alive']} of {run['settings']['num_parts']} |",
+            "| correlation of the parts' maps in two views of an image, above chance and place | "
+            f"{parts['part_agreement']:.2f} |",
+            "| share of a part's occurrence in its largest place | "
+            f"{parts['part_concentration']:.2f} |",
+        ]
+    if parts and "true_parts" in parts:
+        lines.append(
+            f"| true parts found, mean area under ROC | {parts['true_parts']['mean_area']:.3f} |"
+        )
     return ["| measure | value |", "|---|---|", *lines] if lines else ["Nothing is recorded."]

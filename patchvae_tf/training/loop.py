@@ -29,6 +29,9 @@ _SHORT = {
     "adversarial": "GAN",
     "discriminator_loss": "D",
     "discriminator_rate": "D right",
+    "part_agreement": "parts agree",
+    "parts_alive": "alive",
+    "part_concentration": "concentrated",
 }
 _SHARES = ("rate", "top1", "top5")  # ends of names whose values are shown in percent
 _SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
@@ -67,6 +70,8 @@ class Training:
         execution: Execution.
         on_epoch: function (epoch, step, record) called after each epoch's record is written, on
             the chief.
+        measures: function () -> dict name -> float, of the validation images beside the loss terms;
+            called after each epoch on the chief.
         cluster: Cluster.
     """
 
@@ -75,6 +80,7 @@ class Training:
     data: TrainingData
     execution: Execution
     on_epoch: Callable
+    measures: Callable = dict
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
 
@@ -339,6 +345,7 @@ def _finish_epoch(training, step, images_per_second, terms, validation, run_fold
     if not training.cluster.is_chief:
         return
     epoch = step // training.data.steps_per_epoch
+    validation = {**validation, **training.measures()}
     record = {
         "epoch": epoch,
         "step": step,

@@ -78,6 +78,11 @@ class Trainer(abc.ABC):
         del run_folder, model, data
         return lambda epoch, step, record: None
 
+    def measures(self, model, data):
+        """Returns a function () -> dict name -> float, called after each epoch on the chief."""
+        del model, data
+        return dict
+
     def guarded(self):
         """A context around the loop, which names what may go wrong with the data in it."""
         return contextlib.nullcontext()
@@ -143,6 +148,7 @@ def run(trainer: Trainer, folder, stop_request) -> None:
             data=data,
             execution=execution,
             on_epoch=trainer.on_epoch(run_folder, model, data),
+            measures=trainer.measures(model, data),
             cluster=cluster,
         )
         with strategy.scope():

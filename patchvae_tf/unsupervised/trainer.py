@@ -140,6 +140,15 @@ class UnsupervisedTrainer(session.Trainer):
 
         return Pictures(model, data.checked, run_folder.path, data.epochs).write
 
+    def measures(self, model, data):
+        from patchvae_tf.evaluation import part_consistency
+
+        if data.validation is None or not hasattr(model, "num_parts"):
+            return super().measures(model, data)
+        return part_consistency.PartConsistency(
+            model, data.validation.images, self.config.seed
+        ).measure
+
     @contextlib.contextmanager
     def guarded(self):
         with data_services.watched(self.execution.data_services), self._images.errors_named():
@@ -170,12 +179,35 @@ class UnsupervisedTrainer(session.Trainer):
                 f"{probe['random_backbone_top1']:.1%})",
                 flush=True,
             )
+        if images.validation is not None and hasattr(model, "num_parts"):
+            result["parts"] = self._parts(model)
         if self._options.export:
             facts = {**images.description, "dtype_policy": self._dtype_policy}
             record = {"settings": config.to_json(), "data": facts, "result": result}
             version = writing.export_model(model, run_folder.path / "export", record)
             print(f"SavedModel: {version}", flush=True)
         return result
+
+    def _parts(self, model):
+        """What the parts are worth on the held-out images, which is printed; for `result.json`."""
+        from patchvae_tf import datasets
+        from patchvae_tf.evaluation import part_consistency, part_truths, parts_score
+        from patchvae_tf.evaluation.features import occurrence_maps
+
+        found = self.measures(model, self._images)()
+        print(part_consistency.in_words(found, model.num_parts), flush=True)
+        held_out = self._images.validation
+        if held_out.part_maps is None or extras.missing("report"):
+            return found
+        occurrence = occurrence_maps(model, held_out.images)
+        part_maps = part_truths.scene_maps(held_out.part_maps, occurrence.shape[1])
+        score = parts_score.score_maps(occurrence, part_maps, datasets.PART_NAMES)
+        print(
+            f"true parts: mean area under ROC {score['mean_area']:.3f}, weakest "
+            f"{score['weakest_area']:.3f}, NMI of the foreground {score['foreground_nmi']:.2f}",
+            flush=True,
+        )
+        return {**found, "true_parts": score}
 
     def after(self, run_folder, model=None):
         """Writes the report where it is not there yet; a run is none the worse where that fails."""

@@ -16,6 +16,8 @@ _TITLES = {
     "adversarial": "GAN term, nats",
     "discriminator_loss": "discriminator's loss, nats",
     "discriminator_rate": "discriminator is right",
+    "part_agreement": "parts agree in two views,\nabove chance and place",
+    "parts_alive": "parts alive",
     "images_per_second": "images/s",
 }
 _COLUMNS = 3
@@ -32,13 +34,14 @@ def curves_figure(training, held_out=None):
         matplotlib `Figure`.
     """
     held_out = held_out or {}
-    names = [name for name in _TITLES if name in training]
+    names = [name for name in _TITLES if name in training or name in held_out]
     lines = -(-len(names) // _COLUMNS)
     figure = Figure(figsize=(8.4, 0.6 + 1.75 * lines), dpi=DOTS, layout="constrained")
     charts = figure.subplots(lines, _COLUMNS, squeeze=False).ravel()
     drawn = {}
     for name, axes in zip(names, charts, strict=False):
-        _draw(axes, training[name], BLUE, "-", "training", drawn)
+        if name in training:
+            _draw(axes, training[name], BLUE, "-", "training", drawn)
         if name in held_out and name != "temperature":  # which is one and the same
             _draw(axes, held_out[name], ORANGE, "--", "held-out images", drawn)
         axes.set_title(_TITLES[name], fontsize=8.5)

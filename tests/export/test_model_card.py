@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from patchvae_tf.saved_models import model_card
 from patchvae_tf.saved_models import writing as saved_model
 from tests.export.exporting import SIZE, beta_vae
 
@@ -72,6 +73,19 @@ def test_the_record_of_a_run_is_in_the_card(beta_version):
         assert line in card
     assert "occurrence" not in card.split("## Data")[0]
     assert "Nothing is recorded" not in card
+
+
+def test_what_the_parts_are_worth_is_in_the_card():
+    parts = {"part_agreement": 0.714, "parts_alive": 12, "part_concentration": 0.5}
+    result = {**RECORD["result"], "parts": {**parts, "true_parts": {"mean_area": 0.9512}}}
+    record = {"settings": {"num_parts": 16}, "result": result}
+    lines = model_card._measured(record)
+    assert "| parts that occur, held out | 12 of 16 |" in lines
+    assert lines[-3].endswith("above chance and place | 0.71 |")
+    assert lines[-2:] == [
+        "| share of a part's occurrence in its largest place | 0.50 |",
+        "| true parts found, mean area under ROC | 0.951 |",
+    ]
 
 
 def test_what_was_not_measured_is_named(tmp_path):

@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from patchvae_tf import PatchVAE, backbones
 from patchvae_tf.datasets import ImageSet
-from patchvae_tf.evaluation import classifiers, features, part_matching
+from patchvae_tf.evaluation import classifiers, features, part_baselines, part_matching
 
 
 def _image_set(labels, seed=0):
@@ -126,3 +126,46 @@ def test_neighbours_vote():
     labels = np.array([0, 0, 0, 1, 1, 1])  # the last one lies among the others' class
     voters = classifiers.nearest_neighbours(features, labels, count=3)
     np.testing.assert_array_equal(voters.predict([[0.0, 1.05], [1.1, 0.0]]), [0, 1])
+
+
+def test_matched_parts_overlap_by_intersection_over_union():
+    part_maps = np.zeros((1, 2, 4, 3), bool)
+    part_maps[0, 0, :2, 0] = True  # 2 places
+    part_maps[0, 1, :, 1] = True  # 4 places
+    occurrence = np.zeros((1, 2, 4, 2))
+    occurrence[0, 0, :, 0] = [0.9, 0.1, 0.2, 0.0]  # the best two: one of them right
+    occurrence[0, 1, :, 1] = [0.4, 0.3, 0.2, 0.1]  # the best four: all of them right
+    matches = [part_matching.PartMatch(learned, 0.5) for learned in (0, 1, None)]
+    assert part_matching.mean_iou(occurrence, part_maps, matches) == pytest.approx((1 / 3 + 1) / 3)
+    # Where all values are equal, all places are the part's.
+    same = part_matching.mean_iou(np.ones((1, 2, 4, 1)), part_maps[..., :1], matches[:1])
+    assert same == 0.25
+
+
+def test_assignments_agree_in_the_foreground_and_with_nothing_as_a_class():
+    part_maps = np.array([[[[1, 0], [1, 0], [0, 1], [0, 1], [1, 1], [0, 0]]]], bool)
+    high, low = [0.0, 0.9, 0.0], [0.1, 0.2, 0.1]
+    occurrence = np.array([[[high, high, [0.9, 0, 0], [0.6, 0.3, 0], [0, 0, 1], low]]])
+    found = part_matching.assignment_agreement(occurrence, part_maps)
+    assert found == pytest.approx(dict.fromkeys(found, 1.0))
+    # Nothing where something is: the foreground does not know of it.
+    occurrence[0, 0, 3] /= 3
+    found = part_matching.assignment_agreement(occurrence, part_maps)
+    assert (found["foreground_nmi"], found["foreground_ari"]) == pytest.approx((1, 1))
+    # Of parts 0 0 1 1 and nothing: 0 0 1 nothing nothing. Two pairs true, two found, one in both.
+    assert found["ari"] == pytest.approx((1 - 0.4) / (2 - 0.4))
+    assert 0.5 < found["nmi"] < 1
+
+
+def test_baselines_find_what_can_be_found_in_features():
+    rng = np.random.default_rng(0)
+    part = rng.integers(0, 3, (60, 4, 4))
+    part_maps = part[..., np.newaxis] == np.arange(3)
+    feature_maps = (np.eye(3, 8)[part] + 0.1 * rng.random((60, 4, 4, 8))).astype("float32")
+    for find in (part_baselines.kmeans_maps, part_baselines.nmf_maps):
+        maps = find(feature_maps, 3, seed=0)
+        assert maps.shape == (60, 4, 4, 3)
+        np.testing.assert_array_equal(maps, find(feature_maps, 3, seed=0))
+        assert min(match.area for match in part_matching.match_parts(maps, part_maps)) > 0.99
+    linear = part_baselines.linear_maps(feature_maps, part_maps, 20)
+    np.testing.assert_allclose(linear, part_maps[20:], atol=0.2)

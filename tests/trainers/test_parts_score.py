@@ -32,7 +32,18 @@ def test_an_untrained_model_scores_as_one(tmp_path):
     # All three are near chance; matching picks the lucky ones, so a little above.
     assert result["mean_area"] == pytest.approx(result["untrained_mean_area"], abs=0.05)
     assert 0.5 < result["shuffled_mean_area"] < 0.54
+    assert result["weakest_area"] == min(areas)
+    assert 0.5 <= result["place_alone_mean_area"] < 0.54
+    # Features of first weights know something, and labels get more out of them.
+    assert 0.5 < result["kmeans_mean_area"] < result["linear_mean_area"]
+    assert 0.5 < result["nmf_mean_area"] < result["linear_mean_area"]
+    assert result["linear_mean_area"] > 0.7
+    assert 0 <= result["mean_iou"] < 0.2
+    assert result["foreground_nmi"] < 0.1
+    assert abs(result["foreground_ari"]) < 0.1
     assert f"| **mean** | | **{result['mean_area']:.3f}** |" in done.stdout
+    assert f"| mean, k-means of φ's places | | {result['kmeans_mean_area']:.3f} |" in done.stdout
+    assert f"| ARI, all places | {result['ari']:.3f} |" in done.stdout
     assert "| window grid |" in done.stdout
 
 
@@ -49,7 +60,9 @@ def test_true_maps_score_one_and_dealt_ones_do_not(monkeypatch):
     untrained = features.occurrence_maps
     monkeypatch.setattr(features, "occurrence_maps", oracle)
     result = parts_score.score(model, "test", seed=0)
-    assert result["mean_area"] == 1.0
+    assert result["mean_area"] == result["weakest_area"] == result["mean_iou"] == 1.0
+    for name in ("foreground_nmi", "foreground_ari", "nmi", "ari"):
+        assert result[name] == pytest.approx(1.0), name
     assert [match["learned"] for match in result["parts"].values()] == list(range(12))
     assert result["shuffled_mean_area"] < 0.6
     assert result["untrained_mean_area"] < 0.65

@@ -94,6 +94,11 @@ def test_leaves_model_record_and_pictures(finished):
     result = json.loads((run_dir / "result.json").read_text())
     assert result["step"] == 16
     assert result["val_loss"] == lines[-1]["val_loss"]
+    parts = result["parts"]
+    for name, value in parts.items():
+        assert lines[-1][f"val_{name}"] == value, name
+    assert f"parts: {parts['parts_alive']} alive of 4, two views agree " in done.stdout
+    assert f"| {parts['parts_alive']} of 4 |" in (run_dir / "export/1/MODEL_CARD.md").read_text()
     probe = result["linear_probe"]
     assert (probe["classes"], probe["training_images"], probe["test_images"]) == (2, 64, 4)
     shown = f"linear probe, 4 held-out images of 2 classes: top-1 {probe['top1']:.1%} "
