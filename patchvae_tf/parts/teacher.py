@@ -9,6 +9,7 @@ from patchvae_tf.parts.edges import edge_map
 # All lengths in steps of `templates.STEP` pixels of the image as templates see it.
 _APART = 3  # of two places within such a square the one more like a part shows it
 _REACH = 3  # about its middle that a part covers
+_ENOUGH = 0.5  # of a place: covered so far, it shows the part and nothing else
 _SOFTNESS = 0.03  # of likeness: how much worse another part may fit and still share a place
 _RAMP = 0.08  # of likeness about the threshold, over which a place comes to show a part
 _BELOW = 0.05  # of likeness, by which the threshold lies below that of a part's sure windows
@@ -31,8 +32,8 @@ class PartTeacher(keras.layers.Layer):
         grid: int32 [2], places down and across.
 
     Returns:
-        float32 [batch, *grid, num_parts], the share of each place that each part covers; their sum
-        is at most 1.
+        float32 [batch, *grid, num_parts], how much each place shows each part: 1 where the part
+        covers half of it or more, alone; the sum over the parts is at most 1.
     """
 
     def __init__(self, num_parts, scaled_per_place, **kwargs):
@@ -97,7 +98,7 @@ class PartTeacher(keras.layers.Layer):
         shown = tf.nn.softmax(above / _SOFTNESS) * is_peak * surely
         covered = tf.nn.dilation2d(shown, self._disc(), [1] * 4, "SAME", "NHWC", [1] * 4)
         side = self.scaled_per_place // templates.STEP
-        shares = tf.nn.avg_pool2d(covered, side, side, "VALID")  # [batch, *grid, parts]
+        shares = tf.nn.avg_pool2d(covered, side, side, "VALID") / _ENOUGH  # [batch, *grid, parts]
         return shares / tf.maximum(tf.reduce_sum(shares, axis=-1, keepdims=True), 1.0)
 
     def _disc(self):
