@@ -197,9 +197,10 @@ def test_matched_parts_are_sorted_and_named(model, images):
 
 def test_curves_and_filters(model):
     training = {"loss": ([1, 2], [5.0, 3.0]), "temperature": ([1, 2], [1.0, 0.9])}
-    figure = visualization.curves_figure(training, {"loss": ([2], [4.0])})
-    lines = [line.get_ydata().tolist() for line in figure.axes[0].lines]
-    assert lines == [[5.0, 3.0], [4.0]]
+    held_out = {"loss": ([2], [4.0]), "part_agreement": ([2], [0.7])}
+    figure = visualization.curves_figure(training, held_out)
+    lines = [[line.get_ydata().tolist() for line in axes.lines] for axes in figure.axes]
+    assert lines == [[[5.0, 3.0], [4.0]], [[1.0, 0.9]], [[0.7]]]
     assert "The first layer's 64 filters, 7 × 7 pixels" in _texts(
         visualization.first_layer_figure(model)
     )
