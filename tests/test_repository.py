@@ -25,6 +25,7 @@ METHOD = {
     "noise",
     "objectives",
     "optimizers",
+    "parts",
     "registration",
     "resnet18_weights",
     "schedules",

@@ -61,8 +61,9 @@ def test_patch_vae_has_a_recipe_of_its_own_and_the_others_the_paper_s():
         agrees = getattr(config, "agreement_weight", 0.0) > 0.0
         assert agrees == (recipe == "agreement")
     # The first command's settings, which README's figures are of.
-    first = unsupervised_config()
-    assert dataclasses.replace(first, recipe="paper") == unsupervised_config(recipe="paper")
+    first, paper = unsupervised_config(), unsupervised_config(recipe="paper")
+    assert (first.recipe, first.occurrence, first.teaching_weight) == ("parts", "exclusive", 100.0)
+    assert (first.epochs, first.batch_size) == (paper.epochs, paper.batch_size) == (1, 32)
 
 
 def test_every_value_of_a_recipe_is_a_setting_that_fits():
@@ -126,13 +127,16 @@ def test_json_round_trip():
         ({"occurrence_prior": 1.0}, "occurrence_prior must be below 1. Received: 1.0"),
         ({"occurrence_weight": -1.0}, "occurrence_weight must be at least 0"),
         ({"temperature": 0.0}, "temperature must be above 0. Received: 0.0"),
-        ({"recipe": "best"}, "recipe must be one of agreement, masked, paper. Received: best"),
+        (
+            {"recipe": "best"},
+            "recipe must be one of agreement, masked, parts, paper. Received: best",
+        ),
         ({"crop_side": 0.0}, "crop_side must be above 0. Received: 0.0"),
         ({"mask_share": 1.0}, "mask_share must be below 1. Received: 1.0"),
         ({"mask_size": 5}, "mask_size must divide image_size, 32. Received: 5. Use e.g. 4"),
         ({"model": "gan"}, "model must be one of patchvae, beta_vae, bigan. Received: gan"),
         ({"precision": "half"}, "precision must be one of auto, float32, mixed_bfloat16"),
-        ({"num_parts": 1}, "num_parts=1 makes the prior 1 / num_parts = 1"),
+        ({"num_parts": 1, "recipe": "paper"}, "num_parts=1 makes the prior 1 / num_parts = 1"),
         ({"seed": 2**31}, "seed must be at most 2147483647"),
         (
             {"occurrence": "categorical", "occurrence_prior": 0.5},

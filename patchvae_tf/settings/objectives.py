@@ -123,7 +123,7 @@ class PartObjective(Reconstruction):
         if self.teaching_weight and code.occurrence != "exclusive":
             raise InputError(
                 "teaching_weight needs occurrence=exclusive: a place shows one part or none. "
-                f"Received: occurrence={code.occurrence}"
+                f"Received: occurrence={code.occurrence}. Leave it out, or take another recipe."
             )
         if self.part_reconstruction_weight and not code.independent_decoders:
             raise InputError(

@@ -149,7 +149,7 @@ def test_temperature_follows_the_steps():
         ({"image_size": 0}, "positive multiple .* Received: 0. Use e.g. 8 or 16"),
         ({"num_parts": 0}, "num_parts must be at least 1. Received: 0"),
         ({"appearance_dim": -1}, "appearance_dim must be at least 1"),
-        ({"occurrence": "often"}, "one of bernoulli, categorical. Received: often"),
+        ({"occurrence": "often"}, "one of bernoulli, categorical, exclusive. Received: often"),
         ({"objective": {"occurrence_prior": 1.0}}, "occurrence_prior must be below 1. Rec.*1.0"),
         ({"objective": {"occurrence_prior": 0.0}}, "occurrence_prior must be above 0. Rec.*0.0"),
         ({"num_parts": 1}, "num_parts=1 makes the prior 1 / num_parts = 1"),
