@@ -16,7 +16,7 @@ _HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logi
 def gallery_figure(model, survey, parts=None, patch_size=None, names=None, columns=None):
     """A row a part: what it paints alone, then its best patches, with probability and class.
 
-    What it paints is drawn with the look of its best patch, at that patch's location.
+    What it paints is drawn with its look and its places in the image of its best patch.
 
     Args:
         model: the `PatchVAE` that was surveyed.
@@ -62,7 +62,7 @@ def _alone(model, part, found, size):
     if not found:
         return None
     best = found[0]
-    painted = painted_alone(model, best.image, part, best.row, best.column)
+    painted = painted_alone(model, best.image, part)
     return patch(dataclasses.replace(best, image=as_uint8(painted)), model.stride, size)
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.tables import DOTS, as_uint8
 
-_LEAST = 0.25  # the probability from which on a place is outlined
+_LEAST = 0.4  # the probability from which on a place is outlined
 
 
 def outlined_figure(model, images, names=None, columns=4, tile_dots=180):

@@ -52,14 +52,13 @@ def move_part(model, image, part, rows, columns):
     return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
 
 
-def painted_alone(model, image, part, row, column):
-    """What the decoder paints for one part at one location, and for nothing else.
+def painted_alone(model, image, part):
+    """What the decoder paints for one part of an image, and for nothing else.
 
     Args:
         model: a `PatchVAE`.
-        image: [H, W, 3], uint8 or float in [0, 1], of which the part has its look.
+        image: [H, W, 3], uint8 or float in [0, 1], of which the part has its look and places.
         part: int.
-        row, column: int, the location at which it is painted.
 
     Returns:
         float32 [H, W, 3] in [0, 1].
@@ -70,7 +69,7 @@ def painted_alone(model, image, part, row, column):
     check_part(model, part)
     codes = outputs_of(model, np.asarray(image)[np.newaxis])
     occurrence = np.zeros_like(codes["occurrence"])  # [1, h, w, num_parts]
-    occurrence[0, row, column, part] = 1.0
+    occurrence[..., part] = codes["occurrence"][..., part]
     return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
 
 

@@ -214,3 +214,26 @@ def test_models_without_parts_are_drawn_too(images):
     visualization.reconstruction_figure(model, images[:2]).savefig(buffer, format="png")
     buffer.seek(0)
     assert matplotlib.image.imread(buffer).std() > 0
+
+
+def test_a_part_painted_alone_is_what_the_decoder_makes_of_its_code(model, images):
+    codes = model((images[:1] / 255.0).astype("float32"))
+    latent = codes["latent"].numpy()  # of part i the channels i * appearance_dim and on
+    size = model.appearance_dim
+    latent[..., : 2 * size] = 0
+    latent[..., 3 * size :] = 0
+    painted = visualization.painted_alone(model, images[0], 2)
+    np.testing.assert_allclose(painted, model.decoder(latent)[0], atol=1e-5)
+    with pytest.raises(InputError, match="one of 0 ... 3. Received: 4"):
+        visualization.painted_alone(model, images[0], 4)
+
+
+def test_parts_that_occur_are_outlined_and_named(model, images):
+    occurrence = model((images[:3] / 255.0).astype("float32"))["occurrence"].numpy()
+    names = {0: "ear", 3: "tail"}
+    figure = visualization.outlined_figure(model, images[:3], names, columns=2)
+    assert len(figure.axes) == 3
+    for axes, maps in zip(figure.axes, occurrence, strict=True):
+        expected = [name for part, name in names.items() if maps[..., part].max() >= 0.4]
+        assert [text.get_text() for text in axes.texts] == expected
+    assert any(axes.texts for axes in figure.axes)
