@@ -21,9 +21,10 @@ test: $(VENV)/.installed-dev ## Lints, then runs the tests that take minutes
 test-all: $(VENV)/.installed-dev ## Runs every test
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/.installed-dev ## Checks style
+lint: $(VENV)/.installed-dev ## Checks style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy patchvae_tf
 
 format: $(VENV)/.installed-dev ## Mends style
 	$(BIN)/ruff check --fix .
@@ -40,7 +41,7 @@ benchmark: $(VENV)/.installed ## Measures training and feature extraction
 	$(BIN)/python -m benchmarks.throughput $(ARGS)
 
 clean: ## Removes the virtual environment and caches, not your runs
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
 
 # A marker is written last, so that an installation that broke off is taken up again.
 $(VENV)/.installed: requirements.txt

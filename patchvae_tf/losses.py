@@ -11,7 +11,9 @@ import tensorflow as tf
 _SMALLEST_PROBABILITY = 1e-7  # the logarithm's guard, as in the original implementation
 
 
-def squared_error(images, reconstructions, weights=None):
+def squared_error(
+    images: tf.Tensor, reconstructions: tf.Tensor, weights: tf.Tensor | None = None
+) -> tf.Tensor:
     """Reconstruction loss, L_w of the paper's section 3.4 (plain when there are no weights).
 
     Formula: Σ over pixels and channels of w (x − x̂)², x and x̂ scaled to [-1, 1]; in terms of the
@@ -30,7 +32,7 @@ def squared_error(images, reconstructions, weights=None):
     return 4.0 * tf.reduce_sum(error, axis=[1, 2, 3])
 
 
-def gaussian_kl(mean, variance):
+def gaussian_kl(mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
     """KL(N(μ, σ²) ‖ N(0, I)), summed over all but the batch.
 
     Formula: ½ Σ (μ² + σ² − 1 − log σ²).
@@ -46,7 +48,7 @@ def gaussian_kl(mean, variance):
     return _sum_over_image(terms)
 
 
-def bernoulli_kl(logits, prior):
+def bernoulli_kl(logits: tf.Tensor, prior: float) -> tf.Tensor:
     """KL(Bern(q) ‖ Bern(p)), q = sigmoid(logits), summed over all but the batch.
 
     Formula: Σ q log(q / p) + (1 − q) log((1 − q) / (1 − p)), from logits so that it stays finite.
@@ -65,7 +67,7 @@ def bernoulli_kl(logits, prior):
     return _sum_over_image(q * on + (1.0 - q) * off)
 
 
-def categorical_kl(logits):
+def categorical_kl(logits: tf.Tensor) -> tf.Tensor:
     """KL(Cat(q) ‖ uniform), q = softmax(logits) over the last axis, summed over the locations.
 
     Formula: Σ_l Σ_i q[l,i] log(q[l,i] · N).
@@ -80,7 +82,7 @@ def categorical_kl(logits):
     return _sum_over_image(tf.exp(log_q) * (log_q + math.log(logits.shape[-1])))
 
 
-def exclusive_kl(logits):
+def exclusive_kl(logits: tf.Tensor) -> tf.Tensor:
     """KL(Cat(q) ‖ uniform) over the parts and "nothing", whose logit is 0, summed over locations.
 
     Args:
@@ -92,7 +94,7 @@ def exclusive_kl(logits):
     return categorical_kl(tf.concat([logits, tf.zeros_like(logits[..., :1])], axis=-1))
 
 
-def teaching_cross_entropy(logits, shares, taught):
+def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tensor) -> tf.Tensor:
     """How far occurrence is from what each place is said to show, summed over the locations.
 
     Formula: −Σ_l Σ_i s[l,i] log q[l,i] − Σ_l (1 − Σ_i s[l,i]) log(1 − Σ_i q[l,i]), i over the parts
@@ -120,7 +122,9 @@ def teaching_cross_entropy(logits, shares, taught):
     )
 
 
-def part_squared_error(images, part_images, occurrence):
+def part_squared_error(
+    images: tf.Tensor, part_images: tf.Tensor, occurrence: tf.Tensor
+) -> tf.Tensor:
     """How far each part by itself is from the image, where it occurs.
 
     Formula: Σ_i Σ_pixels,channels q[l,i] (x − x̂_i)² / Σ_i Σ_pixels,channels q[l,i], x and x̂_i
@@ -146,7 +150,7 @@ def part_squared_error(images, part_images, occurrence):
     return 4.0 * tf.math.divide_no_nan(_sum_over_image(q * by_place), _sum_over_image(q))
 
 
-def entropy_across_images(occurrence):
+def entropy_across_images(occurrence: tf.Tensor) -> tf.Tensor:
     """How much images differ in where a part occurs: to be raised.
 
     Formula: the mean over places and parts of −p log p, p[l,i] = mean over the global batch of
@@ -167,7 +171,7 @@ def entropy_across_images(occurrence):
     return tf.fill(tf.shape(q)[:1], entropy)
 
 
-def entropy_within_images(occurrence):
+def entropy_within_images(occurrence: tf.Tensor) -> tf.Tensor:
     """How much places of an image differ in whether a part occurs: to be raised.
 
     Formula: the mean over parts of −p log p, p[i] = mean over the image's places of q[l,i]; a part
@@ -187,7 +191,7 @@ def _entropy_term(p):
     return -p * tf.math.log(p + _SMALLEST_PROBABILITY)
 
 
-def generator_loss(logits):
+def generator_loss(logits: tf.Tensor) -> tf.Tensor:
     """The generator's non-saturating loss.
 
     Formula: −log D = softplus(−logit) (Goodfellow et al., NeurIPS 2014, section 3). With the sign
@@ -202,7 +206,7 @@ def generator_loss(logits):
     return tf.math.softplus(-logits)
 
 
-def discriminator_loss(real_logits, generated_logits):
+def discriminator_loss(real_logits: tf.Tensor, generated_logits: tf.Tensor) -> tf.Tensor:
     """The cross-entropy of a discriminator: −log D(real) − log(1 − D(generated)).
 
     Args:
@@ -214,7 +218,7 @@ def discriminator_loss(real_logits, generated_logits):
     return tf.math.softplus(-real_logits) + tf.math.softplus(generated_logits)
 
 
-def discriminator_rate(real_logits, generated_logits):
+def discriminator_rate(real_logits: tf.Tensor, generated_logits: tf.Tensor) -> tf.Tensor:
     """How many of a real and a generated example the discriminator tells rightly.
 
     Args:

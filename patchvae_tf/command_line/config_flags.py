@@ -11,7 +11,7 @@ from absl import flags
 
 from patchvae_tf.errors import InputError
 
-_DEFINERS = {
+_DEFINERS: dict[type, Callable] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,

@@ -23,7 +23,7 @@ class PartMatch:
     area: float
 
 
-def match_parts(occurrence, part_maps):
+def match_parts(occurrence: np.ndarray, part_maps: np.ndarray) -> list[PartMatch]:
     """Matches learned parts with true ones, one to one, for the greatest sum of areas.
 
     Args:
@@ -46,7 +46,7 @@ def match_parts(occurrence, part_maps):
     ]
 
 
-def areas_under_roc(scores, truths):
+def areas_under_roc(scores: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of every score for every truth, by the Mann-Whitney statistic.
 
     Args:

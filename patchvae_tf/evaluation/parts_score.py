@@ -59,7 +59,7 @@ def score_run(config: PartsScoreConfig) -> None:
         InputError: no such run, or one without parts; or no such data.
     """
     extras.require("report", "the score")
-    run_dir = pathlib.Path(config.run_dir).expanduser()
+    run_dir = pathlib.Path(config.run_dir or "").expanduser()
     record = runs.read_record(run_dir)
     if record is not None and record["settings"]["model"] != "patchvae":
         raise InputError(

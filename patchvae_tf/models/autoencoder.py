@@ -4,6 +4,7 @@ from patchvae_tf.layers import LaplacianWeights, RandomViews
 from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
 from patchvae_tf.models.discriminators import image_discriminator
 from patchvae_tf.settings import Views
+from patchvae_tf.settings.objectives import Reconstruction
 
 
 class Autoencoder(UnsupervisedModel):
@@ -18,7 +19,7 @@ class Autoencoder(UnsupervisedModel):
         InputError: an argument out of range.
     """
 
-    objective_class = None
+    objective_class: type[Reconstruction]
 
     def __init__(self, image_size, backbone, stride, objective, views, seed, **kwargs):
         super().__init__(image_size, backbone, stride, seed, **kwargs)

@@ -44,7 +44,7 @@ class DistributedModel(keras.Model, abc.ABC):
             "discriminator_loss" and with an optimizer of its own; None where there is none.
     """
 
-    term_names = ("loss",)
+    term_names: tuple[str, ...] = ("loss",)
 
     def __init__(self, seed=0, **kwargs):
         super().__init__(**kwargs)
@@ -214,7 +214,7 @@ class UnsupervisedModel(DistributedModel):
     """
 
     settings_name = ""
-    code_class = GlobalCode
+    code_class: type[Settings] = GlobalCode
     any_size = False
 
     def __init__(self, image_size, backbone="resnet9", stride=None, seed=0, **kwargs):

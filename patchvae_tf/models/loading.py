@@ -1,5 +1,6 @@
 """Reads a trained model back."""
 
+import os
 import pathlib
 import zipfile
 
@@ -10,7 +11,7 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.models.base import DistributedModel
 
 
-def load_model(path):
+def load_model(path: str | os.PathLike) -> keras.Model:
     """Loads a model from a `.keras` file, or from the folder of a finished run.
 
     `keras.models.load_model` reads the file as well, once `patchvae_tf.models` is imported.

@@ -7,6 +7,7 @@ ECCV 2012), with a choice of all parts at once in place of its classifiers.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -43,7 +44,9 @@ class Found:
     windows: np.ndarray
 
 
-def discover(images, most_parts, size, seed, progress=False):
+def discover(
+    images: np.ndarray, most_parts: int, size: Sequence[int], seed: int, progress: bool = False
+) -> Found:
     """Finds parts in images.
 
     Args:
@@ -77,7 +80,7 @@ def discover(images, most_parts, size, seed, progress=False):
     best = likeness[chosen]
     theirs = np.argmax(best, axis=0)
     thresholds = [np.quantile(best[part, theirs == part], _SURE) for part in range(len(chosen))]
-    return Found(candidates[chosen], np.float32(thresholds), middles[chosen])
+    return Found(candidates[chosen], np.array(thresholds, np.float32), middles[chosen])
 
 
 def _centred_windows(images, size):
@@ -107,7 +110,7 @@ def _scaled(images, size):
     return scaled(images, size)
 
 
-def scaled(images, size):
+def scaled(images: tf.Tensor, size) -> tf.Tensor:
     """Images at the size at which templates are compared with them."""
     return tf.image.resize(tf.cast(images, tf.float32), size, antialias=True)
 

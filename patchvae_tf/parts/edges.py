@@ -17,7 +17,7 @@ _FAINT = 0.5  # of the neighbourhood's root mean square: gradients below count l
 _SPREADS = 3  # means of 3 x 3 pixels, together about a Gaussian of sigma 1.4 pixels
 
 
-def edge_map(images):
+def edge_map(images: tf.Tensor) -> tf.Tensor:
     """How much of an edge of each direction there is at each pixel.
 
     Args:
@@ -44,7 +44,7 @@ def edge_map(images):
     return edges
 
 
-def turned(edges, angle):
+def turned(edges: np.ndarray, angle: float) -> np.ndarray:
     """Edges whose picture is turned: what pointed one way points another.
 
     Args:
@@ -57,7 +57,7 @@ def turned(edges, angle):
     return (1.0 - rest) * np.roll(edges, whole, -1) + rest * np.roll(edges, whole + 1, -1)
 
 
-def edge_strength(images):
+def edge_strength(images: tf.Tensor) -> tf.Tensor:
     """Length of the gradient of the brightness: float32 [n, H, W, 1]."""
     return tf.norm(_gradients(images), axis=-1, keepdims=True)
 

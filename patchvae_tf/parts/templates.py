@@ -22,7 +22,7 @@ _LEAST_ENERGY = 1e-2  # of a window: a nearly empty one is like nothing
 FILTER_SHAPE = (-(-SIDE // STEP), -(-SIDE // STEP), DIRECTIONS)
 
 
-def filters_of(templates):
+def filters_of(templates: np.ndarray) -> np.ndarray:
     """Templates as a convolution's filters, at all sizes and angles.
 
     Args:
@@ -40,7 +40,9 @@ def filters_of(templates):
     return filters.reshape(-1, *FILTER_SHAPE).transpose(1, 2, 3, 0).astype(np.float32)
 
 
-def likeness(edges, filters, step=1, padding="SAME"):
+def likeness(
+    edges: tf.Tensor, filters: tf.Tensor, step: int = 1, padding: str = "SAME"
+) -> tf.Tensor:
     """How like each template each place is: the weighted cosine at the best size and angle.
 
     Args:

@@ -58,7 +58,7 @@ _VALUES = {
     "paper": {},
 }
 # recipe -> data set -> what takes the place of the recipe's values there.
-_ON_DATASET = {
+_ON_DATASET: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     # Flat colours: with colours changed little is left to learn in a run of minutes.
     "agreement": {"parts": _FIRST_RUN},
     "masked": {"parts": _FIRST_RUN},

@@ -225,7 +225,10 @@ def models_of(name: str) -> list[str]:
 
 def _exact(said: Mapping[str, object]) -> dict:
     """What follows where a number of its own is asked for: so many, and no other."""
-    follows = {"epochs": {"least_steps": 0}, "batch_size": {"smaller_batch": False}}
+    follows: dict[str, dict[str, object]] = {
+        "epochs": {"least_steps": 0},
+        "batch_size": {"smaller_batch": False},
+    }
     return {key: value for name in follows if name in said for key, value in follows[name].items()}
 
 

@@ -31,7 +31,7 @@ class Trainer(abc.ABC):
 
     folder_setting = "run_dir"
     other_data = "other images or another precision"
-    advice: typing.ClassVar = {}
+    advice: typing.ClassVar[dict[str, str]] = {}
 
     def __init__(self, config, execution: Execution):
         self.config = config

@@ -80,6 +80,7 @@ def export_run(config: ExportConfig) -> None:
         version = writing.export_model(model, export_dir, record, config.precision, shown)
         print(f"wrote {version}\nsignatures: {', '.join(signatures.NAMES)}")
         return
+    assert images is not None  # LiteRT is always measured
     with writing.write_errors_named(export_dir):
         version, costs = litert.export_litert(
             model, export_dir, images.training, images.validation, record

@@ -23,7 +23,7 @@ _TITLES = {
 _COLUMNS = 3
 
 
-def curves_figure(training, held_out=None):
+def curves_figure(training, held_out=None) -> Figure:
     """A small chart over the steps for each loss term, and one for the speed.
 
     Args:
@@ -38,7 +38,7 @@ def curves_figure(training, held_out=None):
     lines = -(-len(names) // _COLUMNS)
     figure = Figure(figsize=(8.4, 0.6 + 1.75 * lines), dpi=DOTS, layout="constrained")
     charts = figure.subplots(lines, _COLUMNS, squeeze=False).ravel()
-    drawn = {}
+    drawn: dict = {}
     for name, axes in zip(names, charts, strict=False):
         if name in training:
             _draw(axes, training[name], BLUE, "-", "training", drawn)
@@ -54,7 +54,12 @@ def curves_figure(training, held_out=None):
         axes.axis("off")
     figure.supxlabel("training steps", fontsize=8.5)
     figure.legend(
-        drawn.values(), drawn.keys(), frameon=False, fontsize=8.5, ncols=2, loc="outside upper left"
+        list(drawn.values()),
+        list(drawn),
+        frameon=False,
+        fontsize=8.5,
+        ncols=2,
+        loc="outside upper left",
     )
     return figure
 

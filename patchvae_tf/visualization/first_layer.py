@@ -1,13 +1,15 @@
 """The first layer's filters: what φ looks for in pixels."""
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.tables import picture_table
 
 _COLUMNS = 16
 
 
-def first_layer_figure(model):
+def first_layer_figure(model: keras.Model) -> Figure:
     """The kernels of φ's first convolution as colour images.
 
     Args:
@@ -27,7 +29,7 @@ def first_layer_figure(model):
     )
 
 
-def first_layer_kernels(model):
+def first_layer_kernels(model: keras.Model):
     """float32 [rows, columns, 3, filters]: the kernels of the backbone's first convolution."""
     first = next(layer for layer in model.backbone.layers if hasattr(layer, "kernel"))
     return np.asarray(first.kernel)

@@ -3,7 +3,9 @@
 import dataclasses
 import textwrap
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import check_has_parts
 from patchvae_tf.visualization.receptive_field import receptive_field
@@ -13,7 +15,9 @@ from patchvae_tf.visualization.tables import as_uint8, picture_table
 _HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logits
 
 
-def gallery_figure(model, survey, parts=None, patch_size=None, names=None, columns=None):
+def gallery_figure(
+    model: keras.Model, survey, parts=None, patch_size=None, names=None, columns: int | None = None
+) -> Figure:
     """A row a part: what it paints alone, then its best patches, with probability and class.
 
     What it paints is drawn with its look and its places in the image of its best patch.

@@ -1,5 +1,6 @@
 """What the pictures ask of a model, and the form in which they take images."""
 
+import keras
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
@@ -10,12 +11,12 @@ def as_float(images):
     return tf.image.convert_image_dtype(tf.convert_to_tensor(images), tf.float32)
 
 
-def outputs_of(model, images):
+def outputs_of(model: keras.Model, images):
     """A model's outputs for a few images, as a dict of NumPy arrays; nothing in it is random."""
     return {name: tensor.numpy() for name, tensor in model(as_float(images)).items()}
 
 
-def check_has_parts(model):
+def check_has_parts(model: keras.Model):
     """Raises InputError for a model that knows no parts."""
     if not hasattr(model, "num_parts"):
         raise InputError(
@@ -24,7 +25,7 @@ def check_has_parts(model):
         )
 
 
-def check_part(model, part):
+def check_part(model: keras.Model, part: int):
     """Raises InputError unless `part` is one of the model's."""
     check_has_parts(model)
     if not 0 <= part < model.num_parts:

@@ -1,8 +1,10 @@
 """Where each part occurs: heat maps over the images."""
 
+import keras
 import matplotlib
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.tables import as_uint8, picture_table
@@ -19,7 +21,7 @@ COLOUR_MAP = ListedColormap(
 )
 
 
-def occurrence_figure(model, images, parts=None):
+def occurrence_figure(model: keras.Model, images, parts=None) -> Figure:
     """Occurrence maps over images: a row a part, a column an image, one colour scale for all.
 
     Args:
@@ -76,7 +78,7 @@ def heat_map(image, probabilities):
     return as_uint8((1 - _OPACITY) * grey + _OPACITY * colours)
 
 
-def maps_figure(image, occurrence, parts=None, columns=8):
+def maps_figure(image, occurrence, parts=None, columns: int = 8) -> Figure:
     """The occurrence maps of one image, side by side.
 
     Args:

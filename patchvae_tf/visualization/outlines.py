@@ -1,5 +1,6 @@
 """Images with their parts outlined: which part is where, at one look."""
 
+import keras
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
@@ -10,7 +11,9 @@ from patchvae_tf.visualization.tables import DOTS, as_uint8
 _LEAST = 0.4  # the probability from which on a place is outlined
 
 
-def outlined_figure(model, images, names=None, columns=4, tile_dots=180):
+def outlined_figure(
+    model: keras.Model, images, names=None, columns: int = 4, tile_dots=180
+) -> Figure:
     """Images, around each part that occurs a line of the part's colour with its name.
 
     Args:

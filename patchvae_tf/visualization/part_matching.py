@@ -1,13 +1,17 @@
 """Learned parts beside the true ones, on the generated images `parts`."""
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.occurrence_maps import COLOUR_MAP, heat_map
 from patchvae_tf.visualization.tables import as_uint8, picture_table
 
 
-def matching_figure(model, images, part_maps, matches, part_names, columns=8):
+def matching_figure(
+    model: keras.Model, images, part_maps, matches, part_names, columns: int = 8
+) -> Figure:
     """A row a true part: images that have it, each with the map of its learned part.
 
     Args:

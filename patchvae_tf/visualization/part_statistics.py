@@ -11,7 +11,7 @@ from patchvae_tf.visualization.tables import DOTS
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"  # told apart by the colour-blind
 
 
-def frequency_figure(survey):
+def frequency_figure(survey) -> Figure:
     """A pair of bars a part: how probable it is at a location, and in how many images it occurs.
 
     Dead parts and parts that are always on are named below their bars.
@@ -59,7 +59,7 @@ def correlation(survey):
         return covariance / np.outer(deviation, deviation)
 
 
-def cooccurrence_figure(survey):
+def cooccurrence_figure(survey) -> Figure:
     """Which parts occur in the same images: their correlation.
 
     Args:

@@ -5,6 +5,7 @@ Images are read once, a batch at a time; what is kept does not grow with their n
 
 import dataclasses
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -77,7 +78,14 @@ class Survey:
 
 
 def survey(
-    model, batches, *, key=str, class_names=None, best=10, most_features=600, most_classes=10
+    model: keras.Model,
+    batches,
+    *,
+    key=str,
+    class_names=None,
+    best=10,
+    most_features=600,
+    most_classes=10,
 ):
     """Looks at images once, in order.
 

@@ -1,12 +1,14 @@
 """Images from the prior alone: what a model takes the world to look like."""
 
+import keras
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from patchvae_tf import noise
 from patchvae_tf.visualization.tables import as_uint8, picture_table
 
 
-def sample_prior(model, count, seed=0):
+def sample_prior(model: keras.Model, count, seed=0):
     """Decodes codes drawn from the prior.
 
     PatchVAE's: z_occ ~ Bern(p) (or one part a location), 0 or 1; z_app ~ N(0, I) a part and image.
@@ -35,7 +37,7 @@ def sample_prior(model, count, seed=0):
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()
 
 
-def prior_figure(model, rows=3, columns=8, seed=0):
+def prior_figure(model: keras.Model, rows=3, columns: int = 8, seed=0) -> Figure:
     """A grid of samples from the prior, whose title says the settings.
 
     Args:

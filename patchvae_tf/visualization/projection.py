@@ -64,7 +64,7 @@ def _check(features):
         )
 
 
-def projection_figure(features, labels=None, class_names=None, seed=0):
+def projection_figure(features, labels=None, class_names=None, seed=0) -> Figure:
     """A point an image; colour and mark are its class.
 
     Args:
@@ -85,10 +85,11 @@ def projection_figure(features, labels=None, class_names=None, seed=0):
     axes = figure.subplots()
     classes = [label for label in np.unique(labels) if label >= 0][: len(_COLOURS)]
     rest = ~np.isin(labels, classes)
-    axes.scatter(*points[rest].T, s=12, color="#a0a0a0", linewidths=0)
+    axes.scatter(points[rest, 0], points[rest, 1], s=12, color="#a0a0a0", linewidths=0)
     for number, label in enumerate(classes):
         axes.scatter(
-            *points[labels == label].T,
+            points[labels == label, 0],
+            points[labels == label, 1],
             s=18,
             color=_COLOURS[number],
             marker=_MARKS[number],

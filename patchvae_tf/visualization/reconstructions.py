@@ -1,12 +1,14 @@
 """Images, what a model rebuilds of them, and what it misses."""
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import as_float, outputs_of
 from patchvae_tf.visualization.tables import picture_table
 
 
-def reconstruction_figure(model, images):
+def reconstruction_figure(model: keras.Model, images) -> Figure:
     """Originals, reconstructions and their absolute difference, one row each.
 
     Args:

@@ -1,12 +1,14 @@
 """What a part's code does: its look taken from another image, or its place changed."""
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import as_float, check_part, outputs_of
 from patchvae_tf.visualization.tables import picture_table
 
 
-def swap_appearance(model, image, donor, part):
+def swap_appearance(model: keras.Model, image, donor, part: int):
     """Rebuilds an image with the look that a part has in another.
 
     Args:
@@ -29,7 +31,7 @@ def swap_appearance(model, image, donor, part):
     return model.decoder(model.latent_map(codes["occurrence"], appearance)).numpy()[0]
 
 
-def move_part(model, image, part, rows, columns):
+def move_part(model: keras.Model, image, part: int, rows, columns):
     """Rebuilds an image with a part moved on the grid of locations.
 
     Args:
@@ -52,7 +54,7 @@ def move_part(model, image, part, rows, columns):
     return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
 
 
-def painted_alone(model, image, part):
+def painted_alone(model: keras.Model, image, part: int):
     """What the decoder paints for one part of an image, and for nothing else.
 
     Args:
@@ -82,7 +84,7 @@ def _shifted(grid, rows, columns):
     return moved
 
 
-def swap_figure(model, findings):
+def swap_figure(model: keras.Model, findings) -> Figure:
     """A row a part: an image, another one, the first with the other's look, and with it moved.
 
     Args:

@@ -21,7 +21,7 @@ def picture_table(
     title=None,
     colour_map=None,
     colour_label=None,
-):
+) -> Figure:
     """Draws images as a table.
 
     Args:

@@ -1,13 +1,14 @@
 """L_w as in the paper's supplementary, Figure 1: what the reconstruction loss looks at."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from patchvae_tf.layers.laplacian_weights import LaplacianWeights, absolute_laplacian
 from patchvae_tf.visualization.inputs import as_float
 from patchvae_tf.visualization.tables import picture_table
 
 
-def weight_mask_figure(images, block_size=8):
+def weight_mask_figure(images, block_size=8) -> Figure:
     """Image, absolute Laplacian, weight mask and product of image and mask, one row each.
 
     Args:
