@@ -7,8 +7,12 @@ here and needs no TensorFlow.
 
 import dataclasses
 import importlib
+import typing
 
 from patchvae_tf.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +83,12 @@ STRIDES = (4, 8, 16, 32)
 STAGE_NAMES = frozenset(stage.name for known in _ARCHITECTURES.values() for stage in known.stages)
 
 
-def strides(name):
+def strides(name: str) -> tuple[int, ...]:
     """The strides at which a backbone may be cut, in order."""
     return tuple(sorted({stage.stride for stage in _ARCHITECTURES[name].stages} & set(STRIDES)))
 
 
-def checked_stride(name, stride=None):
+def checked_stride(name: str, stride: int | None = None) -> int:
     """Returns `stride`, or for None the backbone's default.
 
     Raises:
@@ -108,7 +112,7 @@ def stages(name, stride=None):
     return tuple(stage for stage in _ARCHITECTURES[name].stages if stage.stride <= stride)
 
 
-def build(name="resnet9", stride=None):
+def build(name: str = "resnet9", stride: int | None = None) -> "keras.Model":
     """Builds φ as a functional `keras.Model`, with its first weights.
 
     Args:

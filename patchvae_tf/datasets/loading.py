@@ -30,14 +30,14 @@ def kept():
 
 
 def load(
-    dataset,
-    split="train",
+    dataset: str,
+    split: str = "train",
     *,
-    image_size,
-    data_dir=None,
-    seed=0,
-    progress=False,
-    most_bytes=None,
+    image_size: int,
+    data_dir: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    most_bytes: float | None = None,
 ):
     """Reads one split of a data set; never from the network.
 
@@ -73,7 +73,14 @@ def load(
     return images
 
 
-def stream(dataset, split="train", *, image_size, data_dir=None, seed=0):
+def stream(
+    dataset: str,
+    split: str = "train",
+    *,
+    image_size: int,
+    data_dir: str | None = None,
+    seed: int = 0,
+):
     """Opens one split of a data set to be read once, in order, in memory that does not grow.
 
     ("parts" and .npz files are arrays: they lie in memory all the same.)

@@ -48,7 +48,7 @@ def _pyramid(x, stride):
     return _to_unit(x)  # [batch, stride h, stride w, 3]
 
 
-def patch_decoder(channels, stride=8, name="decoder"):
+def patch_decoder(channels: int, stride: int = 8, name: str = "decoder") -> keras.Model:
     """PatchVAE's decoder: latent map [batch, h, w, channels] -> [batch, stride h, stride w, 3].
 
     The images are in [0, 1].
@@ -62,7 +62,9 @@ def patch_decoder(channels, stride=8, name="decoder"):
     return keras.Model(latent, _pyramid(latent, stride), name=name)
 
 
-def independent_decoder(num_parts, appearance_dim, stride=8, name="decoder"):
+def independent_decoder(
+    num_parts: int, appearance_dim: int, stride: int = 8, name: str = "decoder"
+) -> keras.Model:
     """A decoder for each part, by grouped convolutions; what they make is summed before the tanh.
 
     Together they are as wide as `patch_decoder`, rounded up to the same for each part. Neither the
@@ -96,7 +98,9 @@ def independent_decoder(num_parts, appearance_dim, stride=8, name="decoder"):
     return keras.Model(latent, _to_unit(x), name=name)
 
 
-def global_decoder(latent_dim, grid_size, stride=8, name="decoder"):
+def global_decoder(
+    latent_dim: int, grid_size: int, stride: int = 8, name: str = "decoder"
+) -> keras.Model:
     """β-VAE's decoder and BiGAN's generator: codes [batch, latent_dim] -> images in [0, 1].
 
     Args:

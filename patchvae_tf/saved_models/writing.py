@@ -2,15 +2,27 @@
 
 import contextlib
 import logging
+import os
+import typing
 
 from patchvae_tf import extras
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.saved_models import versions
 
+if typing.TYPE_CHECKING:
+    import keras
+    import numpy as np
+
 _log = logging.getLogger("patchvae_tf")
 
 
-def export_model(model, export_dir, record=None, precision="float32", images=None):
+def export_model(
+    model: "keras.Model",
+    export_dir: str | os.PathLike,
+    record: dict | None = None,
+    precision: str = "float32",
+    images: "np.ndarray | None" = None,
+):
     """Writes a model as the next version of a SavedModel; `export.signatures` says what it offers.
 
     Beside the SavedModel the version holds a model card (`MODEL_CARD.md`, `model.json`) and TF
