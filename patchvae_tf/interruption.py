@@ -32,7 +32,7 @@ class StopRequest:
         self._before = {}
         self.install()
 
-    def install(self):
+    def install(self) -> None:
         """Takes the signals; again after TensorFlow has joined a cluster, which takes SIGTERM.
 
         Only a process's main thread gets signals: elsewhere it does nothing.
@@ -42,7 +42,7 @@ class StopRequest:
                 before = signal.signal(number, self._on_signal)
                 self._before.setdefault(number, before)
 
-    def restore(self):
+    def restore(self) -> None:
         """Gives the signals back to whoever had them."""
         for number, before in self._before.items():
             signal.signal(number, before)

@@ -47,7 +47,7 @@ def set_first_weights(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def step_seed(seed, step):
+def step_seed(seed: int, step: int | tf.Tensor) -> tf.Tensor:
     """Returns the int32 [2] seed of one training step.
 
     Args:
@@ -57,7 +57,7 @@ def step_seed(seed, step):
     return fold_in(tf.constant([seed, 0], tf.int32), step)
 
 
-def fold_in(seed, data):
+def fold_in(seed: tf.Tensor, data: int | tf.Tensor) -> tf.Tensor:
     """Derives a new int32 [2] seed from `seed` and an integer (or scalar integer tensor)."""
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(data, tf.int32), alg=_ALGORITHM)
 
@@ -94,17 +94,17 @@ def _normal(shape, seed):
     return radius * tf.cos(2.0 * math.pi * _uniform(shape, fold_in(seed, 1)))
 
 
-def uniform(shape, seed):
+def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
     """Uniform float32 noise in the open interval (0, 1), of the local `shape`, batch first."""
     return _replica_rows(lambda whole: _uniform(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 
 
-def normal(shape, seed):
+def normal(shape, seed: tf.Tensor) -> tf.Tensor:
     """Standard normal float32 noise of the local `shape`, batch first."""
     return _replica_rows(lambda whole: _normal(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 
 
-def shuffled(positions, seed, size):
+def shuffled(positions: tf.Tensor, seed: tf.Tensor, size: int) -> tf.Tensor:
     """Maps positions of an epoch to example indices: a permutation of `range(size)`.
 
     Takes O(1) memory and time for each position, so that an epoch can start anywhere.
@@ -117,12 +117,12 @@ def shuffled(positions, seed, size):
     return tf.random.experimental.index_shuffle(positions, seed, max_index=size - 1)
 
 
-def coin_flips(count, seed):
+def coin_flips(count: int, seed: tf.Tensor) -> tf.Tensor:
     """Fair coins: bool [count]."""
     return _uniform([count], seed) < 0.5
 
 
-def indexed_uniforms(seed, stream, indices, count):
+def indexed_uniforms(seed: int, stream: int, indices: np.ndarray, count: int) -> np.ndarray:
     """Uniform numbers that belong to an example: a function of (seed, stream, index) alone.
 
     Args:

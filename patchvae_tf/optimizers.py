@@ -6,7 +6,9 @@ import tensorflow as tf
 from patchvae_tf.errors import InputError
 
 
-def of_settings(settings, steps_per_epoch: int, epochs: int | None = None):
+def of_settings(
+    settings, steps_per_epoch: int, epochs: int | None = None
+) -> keras.optimizers.Optimizer:
     """The optimizer of a training.
 
     Args:
@@ -22,7 +24,9 @@ def of_settings(settings, steps_per_epoch: int, epochs: int | None = None):
     )
 
 
-def learning_rate(settings, steps_per_epoch: int, epochs: int | None = None):
+def learning_rate(
+    settings, steps_per_epoch: int, epochs: int | None = None
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of the settings: a number, or a schedule, a function of the step alone."""
     warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
     if settings.learning_rate_schedule == "constant" and not warmup_steps:

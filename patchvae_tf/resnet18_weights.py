@@ -12,13 +12,18 @@ Needs no TensorFlow, so that a wrong file is named at once.
 
 import json
 import math
+import os
 import pathlib
+import typing
 import zipfile
 import zlib
 
 import numpy as np
 
 from patchvae_tf.errors import InputError
+
+if typing.TYPE_CHECKING:
+    import keras
 
 # Of the weights' training, RGB in [0, 1]. Source: torchvision's transforms for ResNet-18.
 MEAN = (0.485, 0.456, 0.406)
@@ -52,7 +57,7 @@ def _layers():
 LAYERS = _layers()
 
 
-def read(path):
+def read(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """Reads the tensors of φ; what else the file holds (deeper layers, say) is left.
 
     Args:
@@ -164,7 +169,7 @@ def _for_backbone(tensors):
     return weights
 
 
-def assign(backbone, weights):
+def assign(backbone: "keras.Model", weights: dict[str, list[np.ndarray]]) -> None:
     """Gives φ the weights that `read` returned.
 
     Args:

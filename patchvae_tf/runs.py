@@ -8,12 +8,13 @@ import os
 import pathlib
 import tempfile
 import weakref
+from collections.abc import Iterator
 
 from patchvae_tf.errors import InputError
 
 
 @contextlib.contextmanager
-def replaced_when_whole(path):
+def replaced_when_whole(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`, which takes `path`'s place if all goes well."""
     path = pathlib.Path(path)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
@@ -24,13 +25,13 @@ def replaced_when_whole(path):
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path, values):
+def write_json(path: pathlib.Path, values: dict) -> None:
     """Writes `values` to `path` as JSON, whole or not at all."""
     with replaced_when_whole(path) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def read_record(run_dir):
+def read_record(run_dir: pathlib.Path):
     """What a run's folder tells of it, or None where it tells nothing.
 
     Args:
@@ -49,7 +50,7 @@ def read_record(run_dir):
     return {"settings": settings, "data": data, "result": _read_json(run_dir / "result.json")}
 
 
-def finished(run_dir):
+def finished(run_dir) -> pathlib.Path:
     """Returns the folder of a finished run as a path.
 
     Raises:
@@ -73,7 +74,7 @@ def finished(run_dir):
     )
 
 
-def default_dir(config, *words):
+def default_dir(config, *words: object) -> str:
     """A folder for these settings: the same command comes back to it, another gets its own.
 
     Args:
@@ -142,7 +143,7 @@ class RunFolder:
                 f"another process runs in {self.path}. Wait for it, or choose another {flag}."
             ) from error
 
-    def close(self):
+    def close(self) -> None:
         """Gives the lock back; more than once does no harm."""
         if self._writes:
             self._close()
@@ -154,11 +155,11 @@ class RunFolder:
         self.close()
 
     @property
-    def result(self):
+    def result(self) -> dict | None:
         """The content of `result.json`, or None: the run has not finished."""
         return _read_json(self.path / "result.json")
 
-    def check(self, name, values, difference, advice=None):
+    def check(self, name: str, values: dict, difference: str, advice: dict | None = None) -> None:
         """Checks that a JSON file, if it is there, holds these values.
 
         Args:
@@ -187,25 +188,25 @@ class RunFolder:
             raise InputError(" ".join(sentences))
 
     @property
-    def last_metrics(self):
+    def last_metrics(self) -> dict:
         """The last line of `metrics.jsonl`, a dict."""
         return json.loads(
             (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
         )
 
-    def write(self, name, values):
+    def write(self, name: str, values: dict) -> None:
         """Writes a JSON file, whole or not at all."""
         if self._writes:
             write_json(self.path / name, values)
 
-    def append_metrics(self, record):
+    def append_metrics(self, record: dict) -> None:
         """Adds a line to `metrics.jsonl`."""
         if not self._writes:
             return
         with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def drop_metrics_after(self, step):
+    def drop_metrics_after(self, step: int) -> None:
         """Takes back the lines of `metrics.jsonl` that a resumed run writes again.
 
         A line that a kill left half-written goes too.

@@ -3,7 +3,9 @@
 import tensorflow as tf
 
 
-def annealed_temperature(step, initial, rate, interval, floor):
+def annealed_temperature(
+    step: int | tf.Tensor, initial: float, rate: float, interval: int, floor: float
+) -> tf.Tensor:
     """τ of the relaxed occurrence: multiplied by exp(−rate · step) every `interval` steps.
 
     After m = ⌊step / interval⌋ cuts, at steps interval, 2 interval, ..., the product is

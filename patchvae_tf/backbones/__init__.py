@@ -106,7 +106,7 @@ def checked_stride(name: str, stride: int | None = None) -> int:
     return stride
 
 
-def stages(name, stride=None):
+def stages(name: str, stride: int | None = None) -> tuple[Stage, ...]:
     """The stages of a backbone cut at `stride` (None: its default), the last one all of it."""
     stride = checked_stride(name, stride)
     return tuple(stage for stage in _ARCHITECTURES[name].stages if stage.stride <= stride)

@@ -11,7 +11,7 @@ import keras
 from patchvae_tf.backbones import blocks
 
 
-def alexnet(stride=32, name="backbone"):
+def alexnet(stride: int = 32, name: str = "backbone") -> keras.Model:
     """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 256]."""
     images = keras.Input((None, None, 3), name="images")  # [batch, H, W, 3]
     x = blocks.signed(images)

@@ -5,7 +5,7 @@ import keras
 from patchvae_tf.layers import BatchNormalization
 
 
-def folded(network):
+def folded(network: keras.Model) -> keras.Model:
     """The same function as a functional model in inference mode, without batch normalisation.
 
     Each `BatchNormalization` after a convolution becomes part of its kernel and bias:

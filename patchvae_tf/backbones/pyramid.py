@@ -10,7 +10,7 @@ import keras
 from patchvae_tf.backbones import blocks
 
 
-def pyramid(stride=8, name="backbone"):
+def pyramid(stride: int = 8, name: str = "backbone") -> keras.Model:
     """[batch, H, W, 3] in [0, 1] -> [batch, H/stride, W/stride, 32 * stride]."""
     images = keras.Input((None, None, 3), name="images")  # [batch, H, W, 3]
     x = blocks.signed(images)

@@ -38,16 +38,16 @@ def _resnet(block, counts, stride, name):
     return keras.Model(images, x, name=name)
 
 
-def resnet9(stride=8, name="backbone"):
+def resnet9(stride: int = 8, name: str = "backbone") -> keras.Model:
     """The paper's φ: [batch, H, W, 3] in [0, 1] -> [batch, H/8, W/8, 128]."""
     return _resnet(blocks.basic_block, (2, 2), stride, name)
 
 
-def resnet18(stride=32, name="backbone"):
+def resnet18(stride: int = 32, name: str = "backbone") -> keras.Model:
     """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 512]."""
     return _resnet(blocks.basic_block, (2, 2, 2, 2), stride, name)
 
 
-def resnet50(stride=32, name="backbone"):
+def resnet50(stride: int = 32, name: str = "backbone") -> keras.Model:
     """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 2048]."""
     return _resnet(blocks.bottleneck_block, (3, 4, 6, 3), stride, name)

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator, Sequence
 
 from patchvae_tf.errors import InputError, RunError
 
@@ -15,7 +16,7 @@ _MOST_SILENT_SECONDS = 60
 _AGAIN = "Start it again, then this command: it goes on from the last checkpoint."
 
 
-def check(addresses):
+def check(addresses: Iterable[str]) -> None:
     """Raises InputError unless every "host:port" of `addresses` answers."""
     for address in addresses:
         problem = _problem(address)
@@ -27,7 +28,7 @@ def check(addresses):
 
 
 @contextlib.contextmanager
-def watched(addresses):
+def watched(addresses: Sequence[str]) -> Iterator[None]:
     """Inside, a data service that fails, or is silent for a minute, ends the run with one line.
 
     TensorFlow would wait for a silent one for ever, and does not go on with one that was started

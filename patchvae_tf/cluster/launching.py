@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from patchvae_tf.cluster.workers import tf_config
 
@@ -16,7 +17,7 @@ _GRACE_SECONDS = 30.0  # for the others, after a worker is gone, to stop by them
 _KILL_SECONDS = 30.0  # from SIGTERM to SIGKILL, which alone ends a worker that waits for a lost one
 
 
-def instructions(addresses, command):
+def instructions(addresses: Sequence[str], command: Sequence[str]) -> str:
     """What to run on each machine, as lines of a shell."""
     lines = []
     for index, address in enumerate(addresses):
@@ -27,7 +28,7 @@ def instructions(addresses, command):
     return "\n".join(lines)
 
 
-def launch(count, command, stop_request):
+def launch(count: int, command: Sequence[str], stop_request) -> int:
     """Runs `command` (a module and its flags) as `count` workers on this machine.
 
     A signal to stop is handed on to all of them; what they cannot finish then is killed.

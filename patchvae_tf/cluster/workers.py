@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterable, Iterator, Mapping
 
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
 
@@ -21,28 +22,28 @@ class Cluster:
     index: int = 0
 
     @property
-    def workers(self):
+    def workers(self) -> int:
         """int, how many there are."""
         return max(1, len(self.addresses))
 
     @property
-    def is_chief(self):
+    def is_chief(self) -> bool:
         """Whether this process keeps the run's folder."""
         return self.index == 0
 
-    def rows(self, batch_size):
+    def rows(self, batch_size: int) -> range:
         """The rows of each global batch that this worker takes, a range."""
         local = batch_size // self.workers
         return range(self.index * local, (self.index + 1) * local)
 
 
-def tf_config(addresses, index):
+def tf_config(addresses: Iterable[str], index: int) -> str:
     """The value of `TF_CONFIG` for one worker, a JSON string."""
     task = {"type": "worker", "index": index}
     return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
 
 
-def from_environment(environment=os.environ):
+def from_environment(environment: Mapping[str, str] = os.environ) -> Cluster:
     """Reads `TF_CONFIG`; needs no TensorFlow.
 
     Raises:
@@ -72,7 +73,7 @@ def from_environment(environment=os.environ):
     return Cluster(addresses, index) if len(addresses) > 1 else Cluster()
 
 
-def refuse(cluster, command):
+def refuse(cluster: Cluster, command: str) -> None:
     """Raises InputError where a command that runs on one machine is started on several."""
     if cluster.workers > 1:
         raise InputError(
@@ -81,7 +82,7 @@ def refuse(cluster, command):
         )
 
 
-def summed(values, cluster, strategy):
+def summed(values, cluster: Cluster, strategy):
     """Sums numbers over the workers; every worker must call it, so it is a meeting point too.
 
     Args:
@@ -101,13 +102,13 @@ def summed(values, cluster, strategy):
     return reduced(tf.constant(values, tf.float64)).numpy() / replicas
 
 
-def wait_for_all(cluster, strategy):
+def wait_for_all(cluster: Cluster, strategy) -> None:
     """Returns once every worker has come here."""
     if cluster.workers > 1:
         summed([0.0], cluster, strategy)
 
 
-def check_same(name, value, cluster, strategy):
+def check_same(name: str, value, cluster: Cluster, strategy) -> None:
     """Raises RunError unless all workers have the same number."""
     mean = summed([value], cluster, strategy)[0] / cluster.workers
     if mean != value:
@@ -118,7 +119,7 @@ def check_same(name, value, cluster, strategy):
 
 
 @contextlib.contextmanager
-def lost_workers_named(cluster):
+def lost_workers_named(cluster: Cluster) -> Iterator[None]:
     """Turns what TensorFlow raises when another worker is lost into a one-line WorkerLostError."""
     import tensorflow as tf
 

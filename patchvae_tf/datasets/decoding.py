@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -54,7 +54,7 @@ class EncodedExamples:
     def __len__(self):
         return self.count
 
-    def take(self, indices):
+    def take(self, indices: np.ndarray) -> "EncodedExamples":
         """The `EncodedExamples` of `indices`, int64 [n]; quick where they follow each other."""
         in_graph = tf.constant(indices, tf.int64)
 
@@ -78,7 +78,14 @@ class EncodedExamples:
         )
 
 
-def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads=None):
+def decoded_batches(
+    examples: EncodedExamples,
+    *,
+    image_size: int,
+    batch_size: int = _GROUP,
+    start: int = 0,
+    threads: int | None = None,
+):
     """Reads and decodes examples in order, many at once; memory does not grow with their number.
 
     Args:
@@ -139,7 +146,7 @@ def decoded_batches(examples, *, image_size, batch_size=_GROUP, start=0, threads
         yield from singly(next_index, len(examples))
 
 
-def one_decoded(examples, image_size):
+def one_decoded(examples: EncodedExamples, image_size: int) -> Callable:
     """Returns a function, for a graph, (index, item) -> (index, uint8 [size, size, 3], label)."""
 
     def decode(index, item):
@@ -192,7 +199,7 @@ def decode_examples(examples, *, image_size, progress=False):
     )
 
 
-def unreadable_message(skipped, total):
+def unreadable_message(skipped: Sequence[str], total: int) -> str:
     """E.g. "2 of 90 images cannot be read ('a.jpg', 'b.jpg')"."""
     named = ", ".join(repr(key) for key in skipped[:_NUM_NAMED])
     more = ", ..." if len(skipped) > _NUM_NAMED else ""

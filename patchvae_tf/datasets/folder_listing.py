@@ -82,12 +82,12 @@ def listed(folder):
     return Listing(sorted(images, key=lambda path: path.split("/")), dict(left_out))
 
 
-def is_left_behind(name):
+def is_left_behind(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or a trace of some system or tool."""
     return name.startswith(".") or name.lower() in _LEFT_BEHIND.split("/")
 
 
-def holds_runs_alone(path):
+def holds_runs_alone(path) -> bool:
     """Whether a folder is a run of ours, or holds nothing but such, or nothing."""
     with os.scandir(path) as found:
         entries = [entry for entry in found if not is_left_behind(entry.name)]
@@ -101,7 +101,7 @@ def _is_our_own(entries):
     return any(own <= names for own in _OUR_OWN)
 
 
-def is_image(path):
+def is_image(path: str | os.PathLike) -> bool:
     """Whether a file is an image by its suffix or else by its first bytes."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix in SUFFIXES:
@@ -115,20 +115,20 @@ def is_image(path):
         return False
 
 
-def begins_as_image(first):
+def begins_as_image(first: bytes) -> bool:
     """Whether a file's first 18 bytes are those of a JPEG, PNG, GIF, BMP or WEBP."""
     is_bmp = first[:2] == b"BM" and int.from_bytes(first[14:18], "little") in _BMP_HEADERS
     is_webp = first[:4] == b"RIFF" and first[8:12] == b"WEBP"
     return is_bmp or is_webp or first.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8"))
 
 
-def counted(left_out):
+def counted(left_out: dict[str, int]) -> str:
     """E.g. "9 .tif, 1 without suffix", the most first."""
     ordered = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in ordered)
 
 
-def shown(path):
+def shown(path: str | os.PathLike) -> str:
     """A path as text that can be printed and written anywhere: what is not UTF-8 is escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 

@@ -38,7 +38,7 @@ class ImageSet:
     def __len__(self):
         return len(self.images)
 
-    def sample(self, most, seed):
+    def sample(self, most: int, seed: int) -> "ImageSet":
         """Up to `most` examples, drawn by the seed: an `ImageSet`.
 
         Not every tenth, say: labels often come in turn.
@@ -47,7 +47,7 @@ class ImageSet:
             return self
         return self.take(sampled_rows(most, len(self), seed))
 
-    def take(self, indices):
+    def take(self, indices: np.ndarray) -> "ImageSet":
         """Returns a new `ImageSet` of the examples at `indices` (integers [n]), copied."""
         images = storage.allocate((len(indices), *self.images.shape[1:]))
         for start in range(0, len(indices), _COPY_ROWS):  # Bounds the temporary copy.
@@ -62,7 +62,7 @@ class ImageSet:
         )
 
 
-def split_validation(image_set, count, seed):
+def split_validation(image_set: ImageSet, count: int, seed: int) -> tuple[ImageSet, ImageSet]:
     """Holds out `count` examples, drawn by `seed`; both parts keep the order of the source.
 
     Args:
@@ -83,7 +83,7 @@ def split_validation(image_set, count, seed):
     return image_set.take(np.flatnonzero(~held_out)), image_set.take(np.flatnonzero(held_out))
 
 
-def check_held_out(count, total):
+def check_held_out(count: int, total: int) -> None:
     """Raises InputError unless `count` of `total` images can be held out."""
     if not 1 <= count < total:
         raise InputError(
@@ -92,12 +92,12 @@ def check_held_out(count, total):
         )
 
 
-def held_out_rows(count, total, seed):
+def held_out_rows(count: int, total: int, seed: int) -> np.ndarray:
     """`count` of the rows below `total`, drawn by the seed: int64 [count], ascending."""
     return _drawn_rows(count, total, seed, noise.Purpose.HOLDOUT)
 
 
-def sampled_rows(count, total, seed):
+def sampled_rows(count: int, total: int, seed: int) -> np.ndarray:
     """As `held_out_rows`, others."""
     return _drawn_rows(count, total, seed, noise.Purpose.SAMPLE)
 
@@ -107,7 +107,7 @@ def _drawn_rows(count, total, seed, salt):
     return np.sort(noise.shuffled(tf.range(count, dtype=tf.int64), salted, total).numpy())
 
 
-def validation_count(asked_for, total):
+def validation_count(asked_for: int | None, total: int) -> int:
     """How many of `total` images are held out: as many as asked for, or by default (None)."""
     return min(_LARGEST_VALIDATION, total // 20) if asked_for is None else asked_for
 

@@ -1,5 +1,6 @@
 """NumPy archives: `x_train`, and where there, `y_train`, `x_test` and `y_test`."""
 
+import pathlib
 import zipfile
 import zlib
 
@@ -13,7 +14,7 @@ from patchvae_tf.errors import InputError
 _BATCH = 256
 
 
-def load_npz(path, split, *, image_size):
+def load_npz(path: pathlib.Path, split: str, *, image_size: int) -> ImageSet:
     """Reads the arrays `x_<split>` and, where there, `y_<split>` of an .npz file.
 
     Args:

@@ -20,7 +20,7 @@ _MOST_ENTRIES = 512  # of a directory
 _COMMENT, _FIRST_APP, _LAST_APP = 0xFE, 0xE0, 0xEF  # JPEG markers that may come before the pixels
 
 
-def turned(image, encoded):
+def turned(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     """Turns a decoded image as its file's EXIF tag says.
 
     Args:
@@ -47,7 +47,7 @@ def turned(image, encoded):
     return tf.cond(may_have_tags, lambda: turn(image, encoded), lambda: image)
 
 
-def orientation(encoded):
+def orientation(encoded: tf.Tensor) -> tf.Tensor:
     """The EXIF orientation of an image file.
 
     Args:

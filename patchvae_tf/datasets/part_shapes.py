@@ -50,7 +50,9 @@ _SHAPES = {
 PART_NAMES = tuple(_SHAPES)
 
 
-def draw_part(name, size, diameter, angle, supersampling=4):
+def draw_part(
+    name: str, size: int, diameter: float, angle: float, supersampling: int = 4
+) -> np.ndarray:
     """Draws a part in the middle of a square.
 
     Args:

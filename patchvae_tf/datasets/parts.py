@@ -48,7 +48,7 @@ _BACKGROUND_DRAWS = 19  # Four tones; direction of the slope; direction, frequen
 _DRAWS = (_QUADRANT_DRAWS, _DISTRACTOR_DRAWS, 4 * _PART_DRAWS, _BACKGROUND_DRAWS)
 
 
-def load_parts(split, *, image_size, seed, progress):
+def load_parts(split: str, *, image_size: int, seed: int, progress: bool) -> ImageSet:
     """Generates a split of the data set.
 
     Args:
@@ -112,7 +112,7 @@ class SceneRenderer:
                 for column, angle in enumerate(_ANGLES):
                     self._atlas[part, row, column] = draw_part(name, side, diameter, angle)
 
-    def render(self, indices):
+    def render(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Draws the scenes at `indices` (integers [n]).
 
         Returns:

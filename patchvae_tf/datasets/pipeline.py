@@ -6,16 +6,21 @@ labels given they are pairs, (images, labels int64 [batch]). Feature maps, float
 place of images.
 """
 
+import typing
+
 import tensorflow as tf
 
 from patchvae_tf import noise
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
 
+if typing.TYPE_CHECKING:
+    import numpy as np
+
 _ALIGNMENT = 64  # Bytes that TensorFlow's kernels rely on.
 
 
-def steps_per_epoch(num_examples, batch_size):
+def steps_per_epoch(num_examples: int, batch_size: int) -> int:
     """Number of full batches in an epoch.
 
     Raises:
@@ -29,17 +34,17 @@ def steps_per_epoch(num_examples, batch_size):
 
 
 def training_batches(
-    images,
+    images: "np.ndarray",
     *,
-    batch_size,
-    seed,
-    flip,
-    total_steps,
-    start_step=0,
-    labels=None,
-    mirrored=None,
-    rows=None,
-):
+    batch_size: int,
+    seed: int,
+    flip: bool,
+    total_steps: int,
+    start_step: int = 0,
+    labels: "np.ndarray | None" = None,
+    mirrored: "np.ndarray | None" = None,
+    rows: range | None = None,
+) -> tf.data.Dataset:
     """Shuffled batches for the steps `start_step` to `total_steps` - 1.
 
     Every epoch has its own order, and leaves out its own last n % batch_size examples.
@@ -78,7 +83,9 @@ def training_batches(
     return _batches(tf.data.Dataset.range(start_step, total_steps), make_batch)
 
 
-def shuffled_indices(step, rows, batch_size, epoch_steps, seed, num_examples):
+def shuffled_indices(
+    step: tf.Tensor, rows: range, batch_size: int, epoch_steps: int, seed: int, num_examples: int
+) -> tf.Tensor:
     """The examples of some rows of a step's global batch: int64 [rows].
 
     Args:
@@ -92,7 +99,14 @@ def shuffled_indices(step, rows, batch_size, epoch_steps, seed, num_examples):
     return noise.shuffled(positions, order_seed, num_examples)
 
 
-def flipped(batch, step, rows, batch_size, seed, mirrored=None):
+def flipped(
+    batch: tf.Tensor,
+    step: tf.Tensor,
+    rows: range,
+    batch_size: int,
+    seed: int,
+    mirrored: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Mirrors every other image of some rows of a step's global batch, at random.
 
     Args:
@@ -107,7 +121,9 @@ def flipped(batch, step, rows, batch_size, seed, mirrored=None):
     return tf.gather(both, tf.range(len(rows)) + len(rows) * tf.cast(chosen, tf.int32))
 
 
-def evaluation_batches(images, *, batch_size, labels=None):
+def evaluation_batches(
+    images: "np.ndarray", *, batch_size: int, labels: "np.ndarray | None" = None
+) -> tf.data.Dataset:
     """All images in order; the last batch may be short.
 
     Args:

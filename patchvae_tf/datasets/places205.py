@@ -55,7 +55,7 @@ class Places205(tfds.core.GeneratorBasedBuilder):
             yield name, {"image": folder / "images256" / name, "label": label}
 
 
-def check(folder):
+def check(folder) -> None:
     """Looks at every line of the lists and for every image, in memory that does not grow.
 
     Args:

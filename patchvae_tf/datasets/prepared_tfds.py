@@ -17,7 +17,7 @@ _RECORDS = 256  # of an array_record file that are read by one call
 # TFDS is imported inside the functions: the other sources need not wait for it.
 
 
-def is_tfds_name(dataset, data_dir):
+def is_tfds_name(dataset: str, data_dir: str | None) -> bool:
     """Whether the name part of `name/config:version` is known to TFDS or lies in `data_dir`."""
     name = _bare_name(dataset)
     return name.isidentifier() and (
@@ -25,7 +25,7 @@ def is_tfds_name(dataset, data_dir):
     )
 
 
-def tfds_examples(dataset, split, *, data_dir):
+def tfds_examples(dataset: str, split: str, *, data_dir: str | None) -> decoding.EncodedExamples:
     """Opens a prepared TFDS data set from its files, also one whose code TFDS does not know.
 
     The images are those of the feature `image`, else of the first image feature; the labels those

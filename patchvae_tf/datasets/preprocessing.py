@@ -10,7 +10,7 @@ from patchvae_tf.datasets import orientation
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
 
-def decode_image(encoded):
+def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
 
     Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. An image
@@ -122,7 +122,7 @@ def _decode_palette_bmp(encoded):
     return tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
 
 
-def resize_and_crop(image, size):
+def resize_and_crop(image, size: int) -> tf.Tensor:
     """Makes an image square: shorter side to `size`, then the centre.
 
     The centre is cropped first, in source pixels, so that no long narrow image is ever enlarged as

@@ -6,6 +6,7 @@ the middle of an epoch, a window at most is read again.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +32,7 @@ class Shard:
     count: int
 
 
-def records(shards, start=0):
+def records(shards: Sequence[Shard], start: int = 0) -> tf.data.Dataset:
     """The records in order, from one on: `tf.data.Dataset` of scalar strings.
 
     Always as many as the shards say: where a file is damaged or gone, the rest of it is empty
@@ -41,7 +42,7 @@ def records(shards, start=0):
     return _read(*_tensors(stretches)).map(lambda index, record: record)
 
 
-def lane_count(shards, batch_size):
+def lane_count(shards: Sequence[Shard], batch_size: int) -> int:
     """Into how many lanes a global batch is cut: of a power of two, with a file each, evenly."""
     count = 1
     while count < _MOST_LANES and 2 * count <= len(shards) and batch_size % (2 * count) == 0:
@@ -49,7 +50,18 @@ def lane_count(shards, batch_size):
     return count
 
 
-def lane(shards, kept, *, number, lanes, rows, seed, window, epoch_steps, start_step):
+def lane(
+    shards: tuple[Shard, ...],
+    kept: list[range],
+    *,
+    number: int,
+    lanes: int,
+    rows: int,
+    seed: int,
+    window: int,
+    epoch_steps: int,
+    start_step: int,
+) -> tf.data.Dataset:
     """One lane's records for each step, shuffled: every epoch the lane's own, in another order.
 
     The lane has an even share of the kept rows, next to each other. In each epoch its files

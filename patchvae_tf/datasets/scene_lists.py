@@ -1,11 +1,13 @@
 """Lists of images, as the scene data sets bring them: read, and checked before long work."""
 
+from collections.abc import Iterable, Iterator
+
 from patchvae_tf.errors import InputError
 
 _SHOWN = 3  # of the absent images
 
 
-def check_layout(folder, names, layout):
+def check_layout(folder, names: Iterable[str], layout: str) -> None:
     """Raises InputError unless a folder holds all of `names`.
 
     Args:
@@ -25,7 +27,7 @@ def check_layout(folder, names, layout):
             )
 
 
-def lines(path):
+def lines(path) -> Iterator[tuple[int, str]]:
     """Yields (number from 1, text) of a list's lines that are not blank."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
@@ -57,6 +59,6 @@ def check_images(path, image_paths):
         )
 
 
-def malformed(path, number, line, expected):
+def malformed(path, number: int, line: str, expected: str) -> InputError:
     """Returns the InputError for a line that is not as expected."""
     return InputError(f"line {number} of {path} is {line[:80]!r}. Expected: {expected}.")

@@ -11,11 +11,11 @@ def _bare_name(dataset):
     return dataset.partition(":")[0].partition("/")[0]
 
 
-def unsupervised_split(dataset):
+def unsupervised_split(dataset: str) -> str:
     """The part of a data set, of any kind that `load` takes, to learn from without labels."""
     return _UNSUPERVISED.get(_bare_name(dataset), "train")
 
 
-def test_split(dataset):
+def test_split(dataset: str) -> str:
     """The part of a data set, of any kind that `load` takes, that results are reported on."""
     return _TEST.get(_bare_name(dataset), "test")

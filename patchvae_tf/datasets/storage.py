@@ -5,6 +5,7 @@ import mmap
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 
 import numpy as np
 import psutil
@@ -12,7 +13,7 @@ import psutil
 from patchvae_tf.errors import InputError
 
 
-def allocate(shape, dtype=np.uint8):
+def allocate(shape: Sequence[int], dtype=np.uint8) -> np.ndarray:
     """Returns a writable, page-aligned array of zeros.
 
     It lies in memory if it takes at most half of what is available, otherwise in a temporary file

@@ -33,7 +33,7 @@ class ImageStream:
         return self.count
 
 
-def stream_of(source, image_size):
+def stream_of(source, image_size: int) -> ImageStream:
     """Returns an `ImageStream` over an `EncodedExamples` or an `ImageSet` of this size."""
 
     def decoded(batch_size, start):

@@ -5,6 +5,7 @@ As in `pipeline`, every batch is a function of the seed and the step alone.
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -23,7 +24,9 @@ from patchvae_tf.errors import InputError
 _NUM_WARNED = 10
 
 
-def streamed_split(examples, held_out, *, image_size, shuffle_window, seed):
+def streamed_split(
+    examples: EncodedExamples, held_out: int, *, image_size: int, shuffle_window: int, seed: int
+):
     """Holds out a validation part, which is decoded, of a source whose rest is to be streamed.
 
     Of record files it is a stretch: to read single records all of a file has to be read. (TFDS
@@ -69,10 +72,10 @@ class Unreadable:
         self.error = None
 
     @property
-    def keys(self):
+    def keys(self) -> list[str]:
         return [self._examples.key(index) for index in sorted(self._indices)]
 
-    def add(self, indices):
+    def add(self, indices: np.ndarray) -> None:
         """Notes the examples of `indices` (int64, those below 0 are none); raises `error`."""
         new = set(indices[indices >= 0].tolist()) - self._indices
         for index in sorted(new):
@@ -114,7 +117,17 @@ class StreamedSet:
     def __len__(self):
         return len(self.examples) - len(self.held_out)
 
-    def batches(self, *, batch_size, seed, flip, total_steps, start_step=0, rows=None, services=()):
+    def batches(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        flip: bool,
+        total_steps: int,
+        start_step: int = 0,
+        rows: range | None = None,
+        services: Sequence[str] = (),
+    ) -> tf.data.Dataset:
         """As `pipeline.training_batches`, without labels.
 
         An image that cannot be read is replaced by another of its batch, and noted.
@@ -158,7 +171,7 @@ class StreamedSet:
         batches = _from_services(decoded, services, start_step, count) if services else decoded(0)
         return batches.map(self._noted).prefetch(tf.data.AUTOTUNE)
 
-    def sample(self, most, seed):
+    def sample(self, most: int, seed: int):
         """An `ImageSet` of up to `most` of them, drawn by the seed; the first, of record files."""
         count = min(most, len(self))
         rows = sampled_rows(count, len(self), seed) if self.examples.pick else np.arange(count)

@@ -7,7 +7,7 @@ from patchvae_tf import noise
 from patchvae_tf.errors import InputError
 
 
-def balanced_subset(image_set, per_class, num_classes, seed):
+def balanced_subset(image_set, per_class: int, num_classes: int, seed: int):
     """Draws the same number of examples of each class; they keep the order of the source.
 
     With one seed, a smaller subset is part of every larger one.

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+from collections.abc import Callable
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class PartIndex:
     peaks: np.ndarray
     appearance: np.ndarray
 
-    def nearest(self, part, appearance, count):
+    def nearest(self, part: int, appearance: np.ndarray, count: int) -> list[tuple[int, float]]:
         """The images in which a part occurs and looks most like `appearance`, [d_p].
 
         Distances are the root of the mean squared difference, in standard deviations over the
@@ -54,7 +55,7 @@ class PartIndex:
         return images[0]
 
 
-def build_index(answer, stream, batch_size=64, most=10_000):
+def build_index(answer: Callable, stream, batch_size: int = 64, most: int = 10_000) -> PartIndex:
     """Looks up the parts of a stream's first images.
 
     Args:
@@ -87,7 +88,7 @@ def build_index(answer, stream, batch_size=64, most=10_000):
     return PartIndex(stream, *(np.concatenate(one) for one in (indices, peaks, appearance)))
 
 
-def read_upload(content, image_size):
+def read_upload(content: bytes, image_size: int) -> np.ndarray:
     """An uploaded file as the model takes it.
 
     Args:
@@ -124,7 +125,12 @@ def read_upload(content, image_size):
         raise InputError("This image is broken: it cannot be decoded. Save it anew.") from error
 
 
-def explain(image, outputs, reconstruction, index=None):
+def explain(
+    image: np.ndarray,
+    outputs: dict[str, np.ndarray],
+    reconstruction: np.ndarray,
+    index: PartIndex | None = None,
+) -> list[tuple]:
     """The pictures of one image.
 
     Args:
@@ -179,7 +185,7 @@ def explain(image, outputs, reconstruction, index=None):
     return pictures
 
 
-def data_url(figure):
+def data_url(figure) -> str:
     """A figure as an address that holds the whole picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)

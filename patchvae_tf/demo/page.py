@@ -33,7 +33,7 @@ class DemoConfig(Settings):
     port: int = setting(8080, "Page", "port to listen at", minimum=1, maximum=65535)
     max_megabytes: int = setting(10, "Page", "size of an upload, at most", minimum=1)
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.saved_model:
             raise InputError("--saved_model is missing. Give the folder of a run or an export.")
@@ -76,7 +76,7 @@ class Demo:
             )
             self._index = explanation.build_index(self._answer, stream, most=config.max_indexed)
 
-    def pictures(self, content):
+    def pictures(self, content: bytes) -> list[tuple]:
         """What is shown of an uploaded file's bytes.
 
         Returns:

@@ -1,5 +1,6 @@
 """What frozen features are worth to a classifier."""
 
+import typing
 import warnings
 
 import numpy as np
@@ -12,11 +13,14 @@ from sklearn.preprocessing import StandardScaler
 from patchvae_tf import backbones, noise
 from patchvae_tf.evaluation import features
 
+if typing.TYPE_CHECKING:
+    import keras
+
 MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
 _ITERATIONS = 100
 
 
-def linear_probe(model, training, test, seed):
+def linear_probe(model: "keras.Model", training, test, seed: int) -> dict | None:
     """Accuracy of a linear classifier on φ's pooled features, beside that on an untrained φ's.
 
     Args:
@@ -51,25 +55,25 @@ def linear_probe(model, training, test, seed):
     }
 
 
-def untrained_backbone(model):
+def untrained_backbone(model: "keras.Model") -> "keras.Model":
     """A φ of the same architecture as an `UnsupervisedModel`'s, with its first weights."""
     return backbones.build(model.backbone_name, model.stride)
 
 
-def can_classify(training, test):
+def can_classify(training, test) -> bool:
     """Whether both `ImageSet`s (`test` may be None) have labels, and of more than one class."""
     labelled = test is not None and training.labels is not None and test.labels is not None
     return labelled and len(np.unique(training.labels)) > 1
 
 
-def nearest_neighbours(vectors, labels, count=20):
+def nearest_neighbours(vectors: np.ndarray, labels: np.ndarray, count: int = 20):
     """A fitted scikit-learn pipeline: standardisation, then the nearest by cosine, who vote."""
     count = min(count, len(labels))
     voters = KNeighborsClassifier(count, metric="cosine", algorithm="brute")
     return make_pipeline(StandardScaler(), voters).fit(vectors, labels)
 
 
-def classifier(vectors, labels):
+def classifier(vectors: np.ndarray, labels: np.ndarray):
     """A fitted scikit-learn pipeline: standardisation, then multinomial logistic regression."""
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_ITERATIONS))
     with warnings.catch_warnings():

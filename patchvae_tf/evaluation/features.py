@@ -7,7 +7,7 @@ import tensorflow as tf
 _BATCH = 256
 
 
-def stage_features(backbone, images, stage, pooled):
+def stage_features(backbone: keras.Model, images: np.ndarray, stage, pooled: bool) -> np.ndarray:
     """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images.
 
     Args:
@@ -27,7 +27,7 @@ def stage_features(backbone, images, stage, pooled):
     return _in_batches(features, images)
 
 
-def pooled_features(backbone, images):
+def pooled_features(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
     """float32 [n, channels], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
 
     def features(batch):
@@ -36,12 +36,12 @@ def pooled_features(backbone, images):
     return _in_batches(features, images)
 
 
-def feature_maps(backbone, images):
+def feature_maps(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
     """float32 [n, h, w, channels], φ's features, for uint8 images [n, H, W, 3]."""
     return _in_batches(lambda batch: tf.cast(backbone(batch, training=False), tf.float32), images)
 
 
-def occurrence_maps(model, images):
+def occurrence_maps(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, 3]."""
     return _in_batches(lambda batch: model.encode(batch)["occurrence"], images)
 

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 _FITTED_PLACES = 10_000  # that k-means and NMF learn from; more take seconds and change little
 
 
-def kmeans_maps(feature_maps, clusters, seed):
+def kmeans_maps(feature_maps: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     """How near each place is to each cluster's centre, by k-means of the places.
 
     Args:
@@ -35,7 +35,7 @@ def kmeans_maps(feature_maps, clusters, seed):
     return likely.reshape([*feature_maps.shape[:3], -1])
 
 
-def nmf_maps(feature_maps, factors, seed):
+def nmf_maps(feature_maps: np.ndarray, factors: int, seed: int) -> np.ndarray:
     """The factors' weights at each place, by a non-negative factorisation of the features.
 
     Args:
@@ -56,7 +56,7 @@ def nmf_maps(feature_maps, factors, seed):
     return weights.reshape([*feature_maps.shape[:3], -1])
 
 
-def linear_maps(feature_maps, part_maps, learned_from):
+def linear_maps(feature_maps: np.ndarray, part_maps: np.ndarray, learned_from: int) -> np.ndarray:
     """The true parts by a linear readout of the features: ridge regression with labels.
 
     Args:

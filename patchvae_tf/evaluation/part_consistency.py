@@ -41,7 +41,7 @@ class PartConsistency:
         self._model = model
         self._maps = tf.function(self._maps_of, autograph=False, reduce_retracing=True)
 
-    def measure(self):
+    def measure(self) -> dict:
         """The model as it is now: `summary`'s dict."""
         batches = [
             self._maps(
@@ -66,7 +66,7 @@ class PartConsistency:
         return tuple(self._model.encode(view)["occurrence"] for view in (images, part))
 
 
-def summary(whole, first, second, order):
+def summary(whole: np.ndarray, first: np.ndarray, second: np.ndarray, order: np.ndarray) -> dict:
     """Whether parts are alive, in one place, and found again in another view.
 
     Args:
@@ -103,7 +103,7 @@ def summary(whole, first, second, order):
     }
 
 
-def in_words(found, num_parts):
+def in_words(found: dict, num_parts: int) -> str:
     """`summary`'s dict as a line."""
     return (
         f"parts: {found['parts_alive']} alive of {num_parts}, two views agree "

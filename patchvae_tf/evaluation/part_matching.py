@@ -65,7 +65,7 @@ def areas_under_roc(scores: np.ndarray, truths: np.ndarray) -> np.ndarray:
     return np.divide(wins, pairs, out=np.full(wins.shape, 0.5), where=pairs > 0)
 
 
-def mean_iou(occurrence, part_maps, matches):
+def mean_iou(occurrence: np.ndarray, part_maps: np.ndarray, matches: list[PartMatch]) -> float:
     """How much matched parts cover of each other: intersection over union, mean of the true parts.
 
     A learned part is where its map is at least the value that as many places reach as show the true
@@ -92,7 +92,7 @@ def mean_iou(occurrence, part_maps, matches):
     return found / len(matches)
 
 
-def assignment_agreement(occurrence, part_maps):
+def assignment_agreement(occurrence: np.ndarray, part_maps: np.ndarray) -> dict[str, float]:
     """How well the places' learned parts tell the true ones, with no matching.
 
     A place belongs to the part that is most probable there. In the foreground, places of exactly

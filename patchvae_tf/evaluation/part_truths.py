@@ -31,7 +31,7 @@ class PartTruths:
     split: str
 
 
-def load(dataset, split, *, image_size, stride, seed):
+def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed: int) -> PartTruths:
     """Reads the images of a data set and their parts.
 
     Args:
@@ -66,7 +66,7 @@ def load(dataset, split, *, image_size, stride, seed):
     return _of_npz(path, split, image_size, stride)
 
 
-def scene_maps(part_maps, places):
+def scene_maps(part_maps: np.ndarray, places: int) -> np.ndarray:
     """The part maps of `parts`, bool [n, h, w, P], on a grid of `places` × `places`."""
     return _on_grid(part_maps, part_maps.shape[1:3], places, _ROUNDING)
 

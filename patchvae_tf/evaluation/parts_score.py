@@ -2,10 +2,16 @@
 
 import dataclasses
 import pathlib
+import typing
+from collections.abc import Sequence
 
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
+
+if typing.TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 # Areas under the ROC curve that stand beside the model's: field -> what the table calls it.
 _BESIDE = {
@@ -43,7 +49,7 @@ class PartsScoreConfig(Settings):
         choices=("train", "test"),
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
@@ -85,7 +91,7 @@ def score_run(config: PartsScoreConfig) -> None:
     print(table(result))
 
 
-def score(model, split, seed):
+def score(model: "keras.Model", split: str, seed: int) -> dict:
     """Scores a model's occurrence maps on `parts`.
 
     Args:
@@ -104,7 +110,7 @@ def score(model, split, seed):
     return score_truths(model, truths, seed)
 
 
-def score_truths(model, truths, seed):
+def score_truths(model: "keras.Model", truths, seed: int) -> dict:
     """Scores a model's occurrence maps, beside floors, baselines and a ceiling.
 
     Floors: an untrained model, the maps dealt to other images, and each part's mean map at every
@@ -156,7 +162,7 @@ def score_truths(model, truths, seed):
     }
 
 
-def score_maps(occurrence, part_maps, names):
+def score_maps(occurrence: "np.ndarray", part_maps: "np.ndarray", names: Sequence[str]) -> dict:
     """How well learned parts' maps find the true parts.
 
     Args:
@@ -191,7 +197,7 @@ def _mean_area(occurrence, part_maps):
     return sum(match.area for match in matches) / len(matches)
 
 
-def table(result):
+def table(result: dict) -> str:
     """The result as a Markdown table."""
     lines = ["| true part | learned part | area under ROC |", "|---|---|---|"]
     lines += [

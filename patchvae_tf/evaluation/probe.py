@@ -27,7 +27,7 @@ class ProbeConfig(Settings):
         10_000, "Probe", "the most images of train to learn from", minimum=1
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
@@ -132,7 +132,7 @@ def measure(model, training, test, training_images, seed):
     return rows
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
     """The result as a Markdown table."""
     lines = [
         "| stage | features | linear (untrained φ) | nearest neighbours (untrained φ) |",

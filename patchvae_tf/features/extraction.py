@@ -81,7 +81,7 @@ class FeaturesConfig(Settings):
             raise InputError("--outputs names nothing. Use e.g. features.")
 
     @property
-    def output_names(self):
+    def output_names(self) -> tuple[str, ...]:
         """The outputs to keep, each once, in the order given."""
         names = [name.strip() for name in self.outputs.split(",")]
         return tuple(dict.fromkeys(name for name in names if name))

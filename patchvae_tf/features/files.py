@@ -8,6 +8,7 @@ import json
 import math
 import pathlib
 import zipfile
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -33,35 +34,35 @@ class Parts:
     class_names: tuple | None
 
     @property
-    def paths(self):
+    def paths(self) -> list[pathlib.Path]:
         """In order."""
         return sorted(self.folder.glob("part-*.npz"))
 
     @property
-    def examples_done(self):
+    def examples_done(self) -> int:
         """int, examples whose rows are here, unreadable ones included."""
         paths = self.paths
         return int(paths[-1].stem.split("-")[2]) if paths else 0
 
-    def write(self, start, stop, columns):
+    def write(self, start: int, stop: int, columns) -> None:
         """Writes the rows of examples `start` to `stop`: a dict column -> array of rows."""
         path = self.folder / f"part-{start:012d}-{stop:012d}.npz"
         with runs.replaced_when_whole(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **columns)
 
-    def column(self, name):
+    def column(self, name: str) -> Iterator[np.ndarray]:
         """Yields a column's rows, part by part."""
         for path in self.paths:
             with np.load(path) as part:
                 yield part[name]
 
     @property
-    def count(self):
+    def count(self) -> int:
         """int, number of rows."""
         return sum(len(indices) for indices in self.column("index"))
 
 
-def write_npz(parts, path):
+def write_npz(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     """One array a column; `class_names` too where there are."""
     columns = {"key": _widest(parts.column("key")), **dict.fromkeys(parts.shapes, np.float32)}
     if parts.labelled:
@@ -97,7 +98,7 @@ def _widest(arrays):
     return max((array.dtype for array in arrays), key=lambda dtype: dtype.itemsize, default="<U1")
 
 
-def write_parquet(parts, path):
+def write_parquet(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     """Fixed-size lists of float32, flattened.
 
     The metadata of a column holds its `shape`, that of the table `class_names`, both as JSON.
@@ -134,7 +135,7 @@ def write_parquet(parts, path):
     return [path]
 
 
-def write_tfrecord(parts, path):
+def write_tfrecord(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     """`tf.train.Example`s in shards of some 100 MB: bytes, int64 and flattened float lists."""
     import tensorflow as tf
 

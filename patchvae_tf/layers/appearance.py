@@ -13,7 +13,7 @@ _MIN_LOG_VARIANCE = math.log(_MIN_VARIANCE)
 _MAX_LOG_VARIANCE = math.log(1e7)
 
 
-def variance_from_log(log_variance):
+def variance_from_log(log_variance: tf.Tensor) -> tf.Tensor:
     """exp(s), kept in [1e-7, 1e7]. Any shape; no gradient where the bound holds."""
     return tf.exp(tf.clip_by_value(log_variance, _MIN_LOG_VARIANCE, _MAX_LOG_VARIANCE))
 

@@ -48,7 +48,7 @@ class LaplacianWeights(keras.layers.Layer):
         return {**super().get_config(), "block_size": self.block_size}
 
 
-def absolute_laplacian(images):
+def absolute_laplacian(images: tf.Tensor) -> tf.Tensor:
     """|4 x - the four neighbours|, each channel for itself, edges replicated. Shape kept."""
     x = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     vertical = x[:, :-2, 1:-1] + x[:, 2:, 1:-1]

@@ -190,7 +190,7 @@ class RandomViews:
         self._colors = ColorJitter(views.color_jitter)
         self._mask = BlockMasking(views.mask_share, views.mask_size)
 
-    def first(self, images, seed):
+    def first(self, images: tf.Tensor, seed: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
         """What training sees of images, and what it is to rebuild.
 
         Args:
@@ -207,7 +207,7 @@ class RandomViews:
         seen = self._colors(target, seed=noise.fold_in(seed, noise.Purpose.COLORS))
         return self._mask(seen, seed=noise.fold_in(seed, noise.Purpose.MASK)), target
 
-    def second(self, images, seed):
+    def second(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Another view, whole: another crop and other colours, nothing hidden.
 
         Args:

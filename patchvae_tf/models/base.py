@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import inspect
 import math
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
@@ -20,7 +21,7 @@ _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is fin
 
 
 @contextlib.contextmanager
-def dtype_policy_scope(policy):
+def dtype_policy_scope(policy) -> Iterator[None]:
     """Layers made inside take `policy`, whatever the global one is (as when a model is loaded)."""
     outer = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -54,7 +55,7 @@ class DistributedModel(keras.Model, abc.ABC):
         self._track(*self.term_names)
 
     @property
-    def training_parts(self):
+    def training_parts(self) -> list[keras.layers.Layer]:
         """Layers that serve training alone, and are not exported."""
         return [] if self.discriminator is None else [self.discriminator]
 
@@ -64,7 +65,9 @@ class DistributedModel(keras.Model, abc.ABC):
             self.trackers[name] = keras.metrics.Mean(name=name)
 
     @abc.abstractmethod
-    def loss_terms(self, batch, step, seed=None, training=False):
+    def loss_terms(
+        self, batch, step: tf.Tensor, seed: tf.Tensor | None = None, training: bool = False
+    ) -> dict[str, tf.Tensor]:
         """The terms of the loss, one value for each example.
 
         Args:
@@ -226,7 +229,9 @@ class UnsupervisedModel(DistributedModel):
         self._recipe = None
 
     @classmethod
-    def from_settings(cls, config, **kwargs):
+    def from_settings(
+        cls, config: unsupervised.UnsupervisedConfig, **kwargs
+    ) -> "UnsupervisedModel":
         """An untrained model of a training's settings, its first weights by their seed.
 
         Args:
@@ -246,7 +251,9 @@ class UnsupervisedModel(DistributedModel):
         }
 
     @classmethod
-    def from_recipe(cls, recipe=None, dtype=None, **settings):
+    def from_recipe(
+        cls, recipe: str | None = None, dtype: str | None = None, **settings: object
+    ) -> "UnsupervisedModel":
         """An untrained model as a recipe has it, with the recipe's optimizer and schedule.
 
         `fit` compiles it for as many steps as it will train; without `epochs` these are the
@@ -327,7 +334,9 @@ class UnsupervisedModel(DistributedModel):
             "codes and files as signatures, with a model card, in version 1, 2, ... of the folder."
         )
 
-    def begin_from(self, sample, progress=True) -> dict[str, int]:
+    def begin_from(
+        self, sample: Callable[[int], np.ndarray], progress: bool = True
+    ) -> dict[str, int]:
         """Looks at images before the first training step, where the objective needs it.
 
         Args:
@@ -348,7 +357,7 @@ class UnsupervisedModel(DistributedModel):
         return super().__call__(self._images(images), *args, **kwargs)
 
     @property
-    def stages(self):
+    def stages(self) -> tuple[backbones.Stage, ...]:
         """The `backbones.Stage`s of φ, in order."""
         return backbones.stages(self.backbone_name, self.stride)
 

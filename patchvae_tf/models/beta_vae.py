@@ -85,11 +85,11 @@ class BetaVAE(Autoencoder):
         self.built = True
 
     @property
-    def heads(self):
+    def heads(self) -> tuple[keras.layers.Layer, ...]:
         """The two convolutions, as large as the grid, that give the code."""
         return (self.mean_head, self.log_variance_head)
 
-    def encode(self, images, training=False):
+    def encode(self, images: tf.Tensor, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the code's (mean, variance), each float32 [batch, latent_dim]."""
         features = self.backbone(images, training=training)  # [batch, h, w, channels]
         x = self.trunk(features, training=training)  # [batch, h, w, 64]
@@ -112,7 +112,13 @@ class BetaVAE(Autoencoder):
             "latent": latent,
         }
 
-    def loss_terms(self, images, step, seed=None, training=False):
+    def loss_terms(
+        self,
+        images: tf.Tensor,
+        step: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         seen, target = self.random_views.first(images, seed)
         outputs = self._outputs(seen, training, seed)
         terms = reconstruction_terms(self, target, outputs["reconstruction"], training)

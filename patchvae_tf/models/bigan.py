@@ -74,7 +74,7 @@ class BiGAN(UnsupervisedModel):
         self.built = True
 
     @property
-    def decoder(self):
+    def decoder(self) -> keras.Model:
         """The generator, by the name that every model's way from codes to images has."""
         return self.generator
 
@@ -83,7 +83,13 @@ class BiGAN(UnsupervisedModel):
         reconstruction = self.generator(latent, training=training)
         return {"reconstruction": reconstruction, "latent": latent}
 
-    def loss_terms(self, images, step, seed=None, training=False):
+    def loss_terms(
+        self,
+        images: tf.Tensor,
+        step: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """As of the base class; without a seed the generator's codes are the same at every call.
 
         `loss` is the encoder's and the generator's: each wants its pair taken for the other's.

@@ -27,7 +27,7 @@ def _image_path(images):
     return strided_leaky(x, 256, "conv3")  # [batch, H/8, W/8, 256]
 
 
-def image_discriminator(name="discriminator"):
+def image_discriminator(name: str = "discriminator") -> keras.Model:
     """Images [batch, H, W, 3] in [0, 1], H and W multiples of 8 -> logits of "real", [batch].
 
     Args:
@@ -41,7 +41,9 @@ def image_discriminator(name="discriminator"):
     return keras.Model(images, logits, name=name)
 
 
-def joint_discriminator(image_size, latent_dim, name="discriminator"):
+def joint_discriminator(
+    image_size: int, latent_dim: int, name: str = "discriminator"
+) -> keras.Model:
     """Pairs (images, codes) -> logits of "an image and its code", [batch].
 
     Images [batch, image_size, image_size, 3] in [0, 1], codes [batch, latent_dim].

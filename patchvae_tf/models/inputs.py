@@ -17,7 +17,7 @@ _LOOKED_AT = 256  # images of an array that `fit` is given
 _CHANNELS = 3
 
 
-def model_images(images, stride: int, exact_size: int | None = None):
+def model_images(images, stride: int, exact_size: int | None = None) -> tf.Tensor:
     """Images as the networks take them.
 
     Args:

@@ -6,6 +6,9 @@ CVPR 2020, arXiv 2004.03623): its section 3, with the architecture of the supple
 Distance from the paper: none known.
 """
 
+import typing
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -25,6 +28,9 @@ from patchvae_tf.objectives import parts
 from patchvae_tf.objectives.reconstruction import reconstruction_terms
 from patchvae_tf.parts import discovery
 from patchvae_tf.settings import PartCode, PartObjective
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 _OCCURRENCE_LAYERS = {
     "bernoulli": RelaxedBernoulli,
@@ -140,11 +146,13 @@ class PatchVAE(Autoencoder):
         self.built = True
 
     @property
-    def training_parts(self):
+    def training_parts(self) -> list[keras.layers.Layer]:
         own = [getattr(self, term.name) for term in self._terms if term.layer is not None]
         return [*super().training_parts, *own]
 
-    def begin_from(self, sample, progress=True):
+    def begin_from(
+        self, sample: "Callable[[int], np.ndarray]", progress: bool = True
+    ) -> dict[str, int]:
         found = [term for term in self._terms if term.begin is not None]
         if not found:
             return {}
@@ -152,20 +160,20 @@ class PatchVAE(Autoencoder):
         return {term.name: term.begin(self, images, progress) for term in found}
 
     @property
-    def occurrence_prior(self):
+    def occurrence_prior(self) -> float:
         """float, the probability that a part occurs at a place."""
         return self.objective.occurrence_prior or 1.0 / self.num_parts
 
     @property
-    def heads(self):
+    def heads(self) -> tuple[keras.layers.Layer, ...]:
         """The three 3×3 convolutions on φ's features."""
         return (self.occurrence_head, self.appearance_mean_head, self.appearance_log_variance_head)
 
-    def encode(self, images, training=False):
+    def encode(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         """Q^O and Q^A: the codes of `call`'s dict, without `latent` and `reconstruction`."""
         return self.codes(self.backbone(images, training=training))
 
-    def codes(self, features):
+    def codes(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
         """The codes from φ's features, [batch, h, w, channels]."""
         logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
         occurrence = self.occurrence_sampling(logits)  # probabilities: no seed
@@ -181,7 +189,7 @@ class PatchVAE(Autoencoder):
             "appearance_variance": variance,
         }
 
-    def latent_map(self, occurrence, appearance):
+    def latent_map(self, occurrence: tf.Tensor, appearance: tf.Tensor) -> tf.Tensor:
         """ẑ[l, i] = z_occ[l, i] · z_app[i].
 
         Args:
@@ -199,7 +207,13 @@ class PatchVAE(Autoencoder):
     def call(self, images, training=False, seed=None, temperature=1.0):
         return self.rebuild(self.encode(images, training), training, seed, temperature)
 
-    def rebuild(self, codes, training=False, seed=None, temperature=1.0):
+    def rebuild(
+        self,
+        codes: dict[str, tf.Tensor],
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        temperature=1.0,
+    ) -> dict[str, tf.Tensor]:
         """`call`'s dict from `encode`'s; the other arguments are those of `call`."""
         occurrence, appearance = codes["occurrence"], codes["appearance_mean"]
         if seed is not None:
@@ -224,7 +238,13 @@ class PatchVAE(Autoencoder):
         parts = 0.5 * tf.tanh(tf.cast(maps, tf.float32)) + 0.5  # [batch, H, W, num_parts, 3]
         return {"reconstruction": reconstruction, "part_reconstructions": parts}
 
-    def loss_terms(self, images, step, seed=None, training=False):
+    def loss_terms(
+        self,
+        images: tf.Tensor,
+        step: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         seen, target = self.random_views.first(images, seed)
         codes, other_codes = self._codes_of_views(images, seen, seed, training)
         temperature = self.temperature_at(step)
@@ -255,7 +275,7 @@ class PatchVAE(Autoencoder):
         first = {name: value[:batch] for name, value in both.items()}
         return first, {name: value[batch:] for name, value in both.items()}
 
-    def temperature_at(self, step):
+    def temperature_at(self, step: int | tf.Tensor) -> tf.Tensor:
         """τ after `step` training steps; a float32 scalar."""
         objective = self.objective
         return schedules.annealed_temperature(

@@ -65,7 +65,7 @@ class FeatureClassifier(DistributedModel):
             )
         self.built = True
 
-    def feature_map(self, inputs, training=False):
+    def feature_map(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The maps to classify: here the inputs themselves."""
         del training
         return inputs
@@ -78,7 +78,13 @@ class FeatureClassifier(DistributedModel):
             features = tf.where(kept, features / (1.0 - _DROPOUT), tf.zeros_like(features))
         return tf.cast(self.head(features), tf.float32)
 
-    def loss_terms(self, examples, step, seed=None, training=False):
+    def loss_terms(
+        self,
+        examples: tuple[tf.Tensor, tf.Tensor],
+        step: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> dict[str, tf.Tensor]:
         """As of the base class, of `examples`, (inputs, labels int64 [batch]).
 
         `loss` is `cross_entropy`, in nats, and the weight decay's part; `top1` and `top5` are 1
@@ -162,18 +168,18 @@ class TransferClassifier(FeatureClassifier):
             if isinstance(layer, BatchNormalization):
                 layer.gamma.trainable = layer.beta.trainable = False
 
-    def feature_map(self, inputs, training=False):
+    def feature_map(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """φ's maps of images, [batch, image_size / stride, image_size / stride, c]."""
         inputs = model_images(inputs, self.stride, self.image_size)
         return self.backbone(inputs, training=training)
 
     @property
-    def stages(self):
+    def stages(self) -> tuple[backbones.Stage, ...]:
         """The `backbones.Stage`s of φ, in order."""
         return backbones.stages(self.backbone_name, self.stride)
 
     @property
-    def parameter_count(self):
+    def parameter_count(self) -> int:
         """The number of Table 5: all weights, frozen or not, but no moving statistics."""
         statistics = {
             id(statistic)

@@ -62,7 +62,7 @@ class PartAgreement(keras.layers.Layer):
         return first_shape[:1]
 
 
-def contrast(views, temperature):
+def contrast(views: tf.Tensor, temperature: float) -> tf.Tensor:
     """The formula of `PartAgreement`.
 
     Args:

@@ -166,7 +166,7 @@ def active_terms(objective: PartObjective) -> list[Term]:
     return [term for term in TERMS if term.always or getattr(objective, term.weight)]
 
 
-def total(reconstruction, objective: PartObjective, values: dict):
+def total(reconstruction: tf.Tensor, objective: PartObjective, values: dict) -> tf.Tensor:
     """The loss: the reconstruction's part, and the terms times their weights.
 
     Args:

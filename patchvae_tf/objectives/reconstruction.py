@@ -1,9 +1,17 @@
 """How far a reconstruction is from its image: what PatchVAE and β-VAE share."""
 
+import typing
+
 from patchvae_tf import losses
 
+if typing.TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
-def reconstruction_terms(model, images, reconstructions, training: bool) -> dict:
+
+def reconstruction_terms(
+    model: "keras.Model", images: "tf.Tensor", reconstructions: "tf.Tensor", training: bool
+) -> dict:
     """The terms that compare images with their reconstructions, and their weighted sum.
 
     Args:

@@ -1,10 +1,15 @@
 """What a PatchVAE is taught of the parts that were found. It serves training alone."""
 
+import typing
+
 import keras
 import tensorflow as tf
 
 from patchvae_tf.parts import discovery, templates
 from patchvae_tf.parts.edges import edge_map
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 # All lengths in steps of `templates.STEP` pixels of the image as templates see it.
 _APART = 3  # of two places within such a square the one more like a part shows it
@@ -57,7 +62,9 @@ class PartTeacher(keras.layers.Layer):
         )
         self.built = True
 
-    def discover(self, images, grid, seed, progress=False):
+    def discover(
+        self, images: "np.ndarray", grid: tuple[int, int], seed: int, progress: bool = False
+    ) -> int:
         """Finds the parts, in up to `discovery.MOST_IMAGES` images.
 
         Args:

@@ -1,6 +1,7 @@
 """The curves of a run, as its folder tells them."""
 
 import json
+import pathlib
 
 import numpy as np
 
@@ -9,12 +10,12 @@ from patchvae_tf.errors import InputError
 _GROUP = "train/"  # of the curves that the loop writes for TensorBoard
 
 
-def are_recorded(run_dir):
+def are_recorded(run_dir: pathlib.Path) -> bool:
     """Whether a run has a record that curves are made of."""
     return (run_dir / "metrics.jsonl").exists()
 
 
-def read(run_dir):
+def read(run_dir: pathlib.Path) -> tuple[dict, dict]:
     """Loss terms over the steps.
 
     Args:

@@ -31,7 +31,7 @@ td, th { text-align: left; padding: .15rem 1rem .15rem 0; border-bottom: 1px sol
 """
 
 
-def page(record, verdict, looked_at, sections):
+def page(record: dict, verdict: list[str], looked_at: str, sections: list[tuple]) -> str:
     """The page.
 
     Args:

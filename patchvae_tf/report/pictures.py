@@ -1,13 +1,18 @@
 """The pictures of a report, one after the other, and its verdict in words."""
 
 import dataclasses
-from collections.abc import Callable
+import pathlib
+import typing
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from patchvae_tf import datasets, visualization
 from patchvae_tf.evaluation import parts_score
 from patchvae_tf.report import curves as run_curves
+
+if typing.TYPE_CHECKING:
+    import keras
 
 _NUM_PICTURED = 8
 _MOST_PARTS = 32  # of a gallery
@@ -29,7 +34,14 @@ class Section:
     draw: Callable
 
 
-def sections(model, survey, run_dir, settings, dataset, split):
+def sections(
+    model: "keras.Model",
+    survey: visualization.Survey,
+    run_dir: pathlib.Path,
+    settings: dict,
+    dataset: str,
+    split: str,
+) -> Iterator[Section]:
     """Yields a `Section` for each picture, in the order of the page; none is drawn yet.
 
     Args:
@@ -181,12 +193,12 @@ def _matching(model, seed, split):
     return [text], figure
 
 
-def verdict(survey):
+def verdict(survey: visualization.Survey) -> list[str]:
     """What the page says first: a list of sentences."""
     return [parts_in_words(survey)] if len(survey.rate) else []
 
 
-def parts_in_words(survey):
+def parts_in_words(survey: visualization.Survey) -> str:
     """Which parts are dead, which always on, and how many do something."""
     dead, on = survey.dead, survey.always_on
     useful = len(survey.rate) - len(dead) - len(on)

@@ -2,13 +2,18 @@
 
 import dataclasses
 import logging
+import pathlib
 import time
+import typing
 
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.report import page as report_page
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
+
+if typing.TYPE_CHECKING:
+    import keras
 
 _BATCH_PIXELS = 2**18  # of the images that are looked at together
 _STRETCHES = 16  # in which a part of a large data set is read, so that it is of all of it
@@ -31,13 +36,13 @@ class ReportConfig(Settings):
         50_000, "Report", "the most images to look at, spread over the data set", minimum=1
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
             raise InputError("--run_dir is missing. Give the folder of a finished run.")
 
 
-def write(config, model=None):
+def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.Path:
     """Draws the pictures and writes the report.
 
     Args:

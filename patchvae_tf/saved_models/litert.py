@@ -4,6 +4,8 @@ import collections
 import contextlib
 import dataclasses
 import math
+import pathlib
+import typing
 import warnings
 
 import numpy as np
@@ -11,6 +13,9 @@ import tensorflow as tf
 
 from patchvae_tf.evaluation import classifiers, features
 from patchvae_tf.saved_models import model_card, signatures, versions
+
+if typing.TYPE_CHECKING:
+    import keras
 
 FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 
@@ -22,7 +27,9 @@ _MOST_TEST_IMAGES = 1000
 _KEPT_FLOAT_OPS = ["LOGISTIC", "SOFTMAX"]
 
 
-def export_litert(model, export_dir, training, test, record=None):
+def export_litert(
+    model: "keras.Model", export_dir: pathlib.Path, training, test, record: dict | None = None
+) -> tuple[pathlib.Path, dict]:
     """Writes the encoder as the next version: `float32.tflite`, `int8.tflite` and a model card.
 
     Both take `images` float32 [n, size, size, 3] in [0, 1], unchecked, at the trained size alone,
@@ -139,7 +146,7 @@ def _costs(function, model, files, training, test):
     return costs
 
 
-def summary(cost):
+def summary(cost: Cost) -> str:
     """One line that says what a file costs."""
     error = max(cost.relative_errors.values())
     accuracy = "accuracy not measured: no labels, or no images held out"

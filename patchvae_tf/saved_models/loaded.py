@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import pathlib
+from collections.abc import Callable, Iterable
 
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import versions
@@ -10,7 +12,7 @@ from patchvae_tf.saved_models import versions
 _SIGNATURES = ("serving_default", "stages")  # those whose outputs can be asked for
 
 
-def version(path):
+def version(path: str | os.PathLike) -> pathlib.Path:
     """The folder of the version that is meant by a version, a folder of versions or a run.
 
     Raises:
@@ -30,7 +32,7 @@ def version(path):
     )
 
 
-def facts(version):
+def facts(version: pathlib.Path) -> dict:
     """The content of `model.json`, {} for a SavedModel that is not of our making."""
     path = version / "model.json"
     try:
@@ -39,7 +41,7 @@ def facts(version):
         raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
 
 
-def check_facts(facts, names, version):
+def check_facts(facts: dict, names: Iterable[str], version: pathlib.Path) -> None:
     """Raises InputError if `facts` are there and offer not all the outputs of these names."""
     if facts:
         offered = {
@@ -59,7 +61,7 @@ def _check_outputs(names, offered, version):
         )
 
 
-def digest(version):
+def digest(version: pathlib.Path) -> str:
     """What tells one exported model from another."""
     digest = hashlib.sha256()
     for path in sorted(version.rglob("*")):
@@ -68,7 +70,9 @@ def digest(version):
     return digest.hexdigest()
 
 
-def function(version, names, image_size):
+def function(
+    version: pathlib.Path, names: Iterable[str], image_size: int
+) -> tuple[Callable, dict[str, tuple[int, ...]]]:
     """Loads an exported model.
 
     Args:

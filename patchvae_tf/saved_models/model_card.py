@@ -2,6 +2,11 @@
 
 import json
 import math
+import pathlib
+import typing
+
+if typing.TYPE_CHECKING:
+    import keras
 
 _NAMES = {"PatchVAE": "PatchVAE", "BetaVAE": "β-VAE", "BiGAN": "BiGAN"}
 _SOURCE = " as in PatchVAE's paper (Gupta, Singh, Shrivastava, CVPR 2020)"
@@ -22,7 +27,7 @@ _MEASURES = {
 }
 
 
-def facts(model, signatures, record):
+def facts(model: "keras.Model", signatures: dict, record: dict | None) -> dict:
     """What is known of an exported model, as plain values for `model.json`.
 
     Args:
@@ -71,7 +76,7 @@ def _tensor(spec):
     return {"shape": spec.shape.as_list(), "dtype": spec.dtype.name}
 
 
-def write(folder, values, more=""):
+def write(folder: pathlib.Path, values: dict, more: str = "") -> None:
     """Writes `model.json` and `MODEL_CARD.md` into a version's folder.
 
     Args:

@@ -1,5 +1,7 @@
 """What TF Serving wants beside a SavedModel: its settings, and requests to warm up with."""
 
+import pathlib
+
 import tensorflow as tf
 
 from patchvae_tf import runs
@@ -55,7 +57,7 @@ _SETTINGS = {
 }
 
 
-def write_settings(export_dir):
+def write_settings(export_dir: pathlib.Path) -> None:
     """Writes `models.config`, `batching.config` and `batching-gpu.config`.
 
     What is there stays: it may be edited.
@@ -67,7 +69,7 @@ def write_settings(export_dir):
                 temporary.write_text(text, encoding="utf-8")
 
 
-def write_warm_up(folder, signatures, image_size, stride):
+def write_warm_up(folder: pathlib.Path, signatures: dict, image_size: int, stride: int) -> None:
     """Writes the requests that TF Serving sends to a version itself, before it takes others.
 
     One for each signature and batch size, so that no user waits for what a first call of a shape

@@ -19,12 +19,17 @@ images of `serving_bytes` are whole files, each made square as in training; wher
 read, `valid` is False and the row is that of a black image.
 """
 
+import typing
+
 import keras
 import tensorflow as tf
 
 from patchvae_tf import PatchVAE
 from patchvae_tf.backbones import folding
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+
+if typing.TYPE_CHECKING:
+    import numpy as np
 
 NAMES = ("serving_default", "serving_bytes", "stages", "reconstruct", "decode")
 
@@ -33,7 +38,7 @@ _IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 
 
-def exported_parts(model, precision="float32"):
+def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.Module, dict]:
     """Returns what `tf.saved_model.save` takes.
 
     Args:
@@ -66,7 +71,7 @@ def exported_parts(model, precision="float32"):
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
-def encoder(model):
+def encoder(model: keras.Model):
     """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
 
     Args:
@@ -91,14 +96,14 @@ def _variables(model):
     return [weight.value for weight in model.weights if id(weight) not in left_out]
 
 
-def with_policy(model, policy):
+def with_policy(model: keras.Model, policy: str) -> keras.Model:
     """A copy that computes by a dtype policy, without optimizer, metrics and strategy."""
     copy = type(model).from_config({**model.get_config(), "dtype": policy})
     copy.set_weights(model.get_weights())
     return copy
 
 
-def difference(exact, functions, images):
+def difference(exact: dict, functions: dict, images: "np.ndarray") -> dict[str, float]:
     """How far one set of signatures' `features` is from another's.
 
     Args:
@@ -223,7 +228,7 @@ class _Functions:
             return tf.identity(images)
 
 
-def decode_images(image_bytes, size):
+def decode_images(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes images as training data are, and goes on where one cannot be read.
 
     Args:

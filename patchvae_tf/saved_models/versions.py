@@ -5,13 +5,14 @@ import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable
 
 from patchvae_tf.errors import InputError
 
 _UNFINISHED = ".export-"
 
 
-def writable(export_dir):
+def writable(export_dir: str | os.PathLike) -> pathlib.Path:
     """Returns the folder that takes versions as a path, made and seen to be writable.
 
     Raises:
@@ -29,7 +30,7 @@ def writable(export_dir):
     return export_dir
 
 
-def write_next(export_dir, write):
+def write_next(export_dir: pathlib.Path, write: Callable[[pathlib.Path], object]) -> pathlib.Path:
     """Writes the next version; the ones before stay as they are.
 
     TF Serving takes a folder as soon as its name is an integer: so it is written under another
@@ -56,6 +57,6 @@ def write_next(export_dir, write):
             return version
 
 
-def numbers(export_dir):
+def numbers(export_dir: pathlib.Path) -> list[int]:
     """The integers among the names in a folder, as TF Serving counts them."""
     return [int(path.name) for path in export_dir.iterdir() if path.name.isdecimal()]

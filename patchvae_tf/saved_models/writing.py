@@ -3,7 +3,9 @@
 import contextlib
 import logging
 import os
+import pathlib
 import typing
+from collections.abc import Iterator
 
 from patchvae_tf import extras
 from patchvae_tf.errors import InputError, RunError
@@ -22,7 +24,7 @@ def export_model(
     record: dict | None = None,
     precision: str = "float32",
     images: "np.ndarray | None" = None,
-):
+) -> pathlib.Path:
     """Writes a model as the next version of a SavedModel; `export.signatures` says what it offers.
 
     Beside the SavedModel the version holds a model card (`MODEL_CARD.md`, `model.json`) and TF
@@ -71,7 +73,7 @@ def export_model(
         return versions.write_next(export_dir, write)
 
 
-def check_exportable(model) -> None:
+def check_exportable(model: "keras.Model") -> None:
     """Raises InputError unless it is one of the models that learn without labels."""
     from patchvae_tf.models.base import UnsupervisedModel
 
@@ -82,7 +84,7 @@ def check_exportable(model) -> None:
 
 
 @contextlib.contextmanager
-def write_errors_named(export_dir):
+def write_errors_named(export_dir: str | os.PathLike) -> Iterator[None]:
     """Turns what fails while writing into a RunError."""
     import tensorflow as tf
 

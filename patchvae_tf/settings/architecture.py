@@ -24,7 +24,7 @@ class Backbone(Settings):
         "(default: resnet9 and pyramid 8, others 32)",
     )
 
-    def check(self):
+    def check(self) -> None:
         """The backbone has the stride, and the size fits."""
         check_image_size(self.image_size, self.backbone, self.stride)
 

@@ -81,12 +81,12 @@ def precision_setting():
     )
 
 
-def seed_setting(description):
+def seed_setting(description: str):
     """The setting `seed` of every command that trains."""
     return setting(0, "Training", description, minimum=0, maximum=2**31 - 1)
 
 
-def data_dir_setting(default="~/tensorflow_datasets"):
+def data_dir_setting(default: str = "~/tensorflow_datasets"):
     """The setting `data_dir` of every command that reads images."""
     return setting(
         None, "Data", f"folder of prepared TFDS data sets (default: {default})", rare=True

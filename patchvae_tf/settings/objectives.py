@@ -100,7 +100,7 @@ class PartObjective(Reconstruction):
     )
     temperature_floor: float = setting(0.1, "Loss", "the least tau", above=0.0, rare=True)
 
-    def check(self):
+    def check(self) -> None:
         """τ does not begin below its floor."""
         if self.temperature < self.temperature_floor:
             raise InputError(

@@ -152,7 +152,7 @@ class UnsupervisedConfig(Optimization, Backbone, Data, Choice):
 class PatchVAEConfig(PartObjective, PartCode, Views, UnsupervisedConfig):
     """The settings of a PatchVAE's training."""
 
-    def check(self):
+    def check(self) -> None:
         """The objective goes with the code, and blocks fill the image."""
         self.check_code(self)
         self.check_size(self.image_size)
@@ -162,7 +162,7 @@ class PatchVAEConfig(PartObjective, PartCode, Views, UnsupervisedConfig):
 class BetaVAEConfig(BetaVAEObjective, GlobalCode, Views, UnsupervisedConfig):
     """The settings of a β-VAE's training."""
 
-    def check(self):
+    def check(self) -> None:
         """Blocks fill the image."""
         self.check_size(self.image_size)
 

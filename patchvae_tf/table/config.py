@@ -90,7 +90,7 @@ class TableConfig(Settings):
     transfer_learning_rate: float = setting(0.1, "Training", "of the classifiers' SGD", above=0.0)
     precision: str = precision_setting()
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong, in any job."""
         if not self.dataset:
             raise InputError("--dataset is missing. --help shows how it is used.")
@@ -120,7 +120,7 @@ class TableTraining:
         return f"{ROWS[self.row].label}, seed {self.seed}, {what}"
 
 
-def jobs(config, table_dir):
+def jobs(config: TableConfig, table_dir: pathlib.Path):
     """Every training that a table needs, a seed after the other, each after what it needs.
 
     Args:

@@ -2,16 +2,17 @@
 
 import itertools
 import json
+import pathlib
 import statistics
 
 from patchvae_tf import runs
 from patchvae_tf.errors import RunError
-from patchvae_tf.table.config import COLUMNS, PAPER_ORDER, ROWS
+from patchvae_tf.table.config import COLUMNS, PAPER_ORDER, ROWS, TableConfig
 
 _PATHS = ("data_dir", "weights")  # say where this machine keeps things, and nothing of the result
 
 
-def write(config, jobs, failures, folder):
+def write(config: TableConfig, jobs: list, failures: dict, folder: pathlib.Path) -> dict:
     """Writes `table.json` and `table.md`.
 
     Args:
@@ -30,7 +31,7 @@ def write(config, jobs, failures, folder):
     return report
 
 
-def incomplete(failures):
+def incomplete(failures: dict) -> RunError:
     """The error of a table with failed trainings."""
     first = next(iter(failures))
     return RunError(
@@ -85,7 +86,7 @@ def _mean_and_spread(by_seed):
     }
 
 
-def markdown(report):
+def markdown(report: dict) -> str:
     """The table, what it was made with, and whether the paper's order holds."""
     lines = [
         f"| φ | {' | '.join(f'{name} frozen' for name in COLUMNS.values())} |",
@@ -160,7 +161,7 @@ def _failures(report):
     return ["", "Failed:", "", *reasons] if reasons else []
 
 
-def draw(report, path):
+def draw(report: dict, path: pathlib.Path) -> None:
     """Writes a chart as PNG: a bar for each cell, its spread as a whisker."""
     from matplotlib.figure import Figure  # takes a second to import
 

@@ -52,12 +52,12 @@ class Checkpoints:
         )
 
     @property
-    def step(self):
+    def step(self) -> int:
         """int, finished training steps of the model as it is."""
         return int(self._model.optimizer.iterations.numpy())
 
     @property
-    def newest(self):
+    def newest(self) -> str | None:
         """Path (without suffix) of the newest whole checkpoint, or None."""
         paths = self._newest_first()
         return paths[0] if paths else None
@@ -71,7 +71,7 @@ class Checkpoints:
         for folder in self._folder.glob("step-*_temp"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def save(self):
+    def save(self) -> None:
         """Saves the state.
 
         Raises:
@@ -94,7 +94,7 @@ class Checkpoints:
                 ) from error
             _log.warning("%s Training goes on; make room for the next.", failed)
 
-    def restore(self):
+    def restore(self) -> int:
         """Restores the newest checkpoint that can be read; returns its step, 0 without any.
 
         Raises:

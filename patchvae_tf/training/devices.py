@@ -14,7 +14,7 @@ from patchvae_tf.errors import InputError
 _ALONE = Cluster()
 
 
-def strategy(asked_for=None, cluster=_ALONE):
+def strategy(asked_for: str | None = None, cluster: Cluster = _ALONE) -> tf.distribute.Strategy:
     """`MirroredStrategy` on several devices, `OneDeviceStrategy` on one GPU, else the default one.
 
     The first two bring batches to the devices while these compute the step before. On several
@@ -57,7 +57,7 @@ def _restrict(kind, count):
         tf.config.set_visible_devices(found[:count], "GPU")
 
 
-def check_batch(batch_size, replicas):
+def check_batch(batch_size: int, replicas: int) -> None:
     """Raises InputError unless the global batch can be shared out evenly."""
     if batch_size % replicas:
         larger = -(-batch_size // replicas) * replicas
@@ -67,7 +67,7 @@ def check_batch(batch_size, replicas):
         )
 
 
-def check_xla(xla, replicas):
+def check_xla(xla: bool, replicas: int) -> None:
     """Raises InputError where XLA is asked for on several devices."""
     if xla and replicas > 1:
         raise InputError(
@@ -76,7 +76,7 @@ def check_xla(xla, replicas):
         )
 
 
-def multiply_bfloat16():
+def multiply_bfloat16() -> bool:
     """Whether there are GPUs, and all of them multiply bfloat16 natively.
 
     Not asked of processors: where one does (AVX-512 BF16), a training step in bfloat16 took 1.6
@@ -90,14 +90,14 @@ def multiply_bfloat16():
     return bool(gpus) and min(capabilities) >= (8, 0)
 
 
-def dtype_policy(precision):
+def dtype_policy(precision: str) -> str:
     """The Keras dtype policy for `--precision`."""
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if multiply_bfloat16() else "float32"
 
 
-def description():
+def description() -> str:
     """One line for records: the devices that compute."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
@@ -113,7 +113,7 @@ def description():
     return platform.processor() or platform.machine()
 
 
-def versions():
+def versions() -> dict[str, str]:
     """Versions of the packages that a result depends on."""
     modules = (patchvae_tf, tf, keras, np)
     return {module.__name__: module.__version__ for module in modules}

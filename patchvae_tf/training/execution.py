@@ -43,7 +43,7 @@ class Execution(Settings):
         rare=True,
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for the first setting out of its range."""
         if self.devices is not None and not re.fullmatch(r"(cpu|gpu):[1-9]\d*", self.devices):
             raise InputError(
@@ -58,6 +58,6 @@ class Execution(Settings):
                 )
 
     @property
-    def data_services(self):
+    def data_services(self) -> tuple[str, ...]:
         """The addresses in `data_service`, a tuple of str."""
         return tuple(self.data_service.split(",")) if self.data_service else ()

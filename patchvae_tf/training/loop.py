@@ -84,7 +84,7 @@ class Training:
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
 
-def train(training, checkpoints, run_folder, writer, stop_request):
+def train(training: Training, checkpoints, run_folder, writer, stop_request) -> bool:
     """Trains from the newest checkpoint to the last epoch.
 
     Args:
@@ -228,7 +228,7 @@ class _Clock:
         return time.monotonic() - self._start
 
 
-def evaluate(model, batches):
+def evaluate(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
     """Mean of each loss term over all examples of `batches`, nothing sampled: name -> float."""
     return _evaluated(_evaluation(model), batches)
 

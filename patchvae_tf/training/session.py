@@ -8,11 +8,16 @@ are here.
 
 import abc
 import contextlib
+import os
 import typing
+from collections.abc import Callable
 
 from patchvae_tf import interruption, runs, startup
 from patchvae_tf.cluster import workers
 from patchvae_tf.training.execution import Execution
+
+if typing.TYPE_CHECKING:
+    import keras
 
 
 class Trainer(abc.ABC):
@@ -47,7 +52,7 @@ class Trainer(abc.ABC):
         """Reads the data, and what else may be wrong; returns what `data.json` has of it."""
 
     @abc.abstractmethod
-    def build(self, strategy):
+    def build(self, strategy) -> tuple:
         """Returns (model, data): compiled under the strategy, and a `loop.TrainingData`."""
 
     @abc.abstractmethod
@@ -73,17 +78,19 @@ class Trainer(abc.ABC):
         del model, data
         return {}
 
-    def on_epoch(self, run_folder: runs.RunFolder, model, data):
+    def on_epoch(
+        self, run_folder: runs.RunFolder, model: "keras.Model", data
+    ) -> Callable[[int, int, dict], object]:
         """Returns a function (epoch, step, record), called after each epoch on the chief."""
         del run_folder, model, data
         return lambda epoch, step, record: None
 
-    def measures(self, model, data):
+    def measures(self, model: "keras.Model", data) -> Callable[[], dict]:
         """Returns a function () -> dict name -> float, called after each epoch on the chief."""
         del model, data
         return dict
 
-    def guarded(self):
+    def guarded(self) -> contextlib.AbstractContextManager:
         """A context around the loop, which names what may go wrong with the data in it."""
         return contextlib.nullcontext()
 
@@ -92,7 +99,7 @@ class Trainer(abc.ABC):
         del run_folder, model
 
 
-def run(trainer: Trainer, folder, stop_request) -> None:
+def run(trainer: Trainer, folder: str | os.PathLike, stop_request) -> None:
     """Trains, or goes on training, in `folder`.
 
     Args:

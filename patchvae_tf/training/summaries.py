@@ -1,9 +1,11 @@
 """The curves of a run, for TensorBoard."""
 
+import pathlib
+
 import tensorflow as tf
 
 
-def writer(run_dir, writes=True):
+def writer(run_dir: pathlib.Path, writes: bool = True):
     """A `tf.summary` writer into the run's folder; one that drops all where `writes` is False."""
     if not writes:
         return tf.summary.create_noop_writer()

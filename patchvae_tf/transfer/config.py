@@ -119,7 +119,7 @@ class TransferConfig(Settings):
     seed: int = seed_setting("of weights, subset, order, augmentation and dropout")
     precision: str = precision_setting()
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         given = [f"--{name}" for name in SOURCES if getattr(self, name)]
         if len(given) != 1:
@@ -145,7 +145,7 @@ class TransferConfig(Settings):
             check_image_size(self.image_size, self.backbone or "resnet9", self.stride)
 
     @property
-    def source(self):
+    def source(self) -> str:
         """Which of `SOURCES` gives φ."""
         return next(name for name in SOURCES if getattr(self, name))
 

@@ -85,18 +85,18 @@ class TransferData:
         return self.config.epochs
 
     @property
-    def validation_batches(self):
+    def validation_batches(self) -> tf.data.Dataset | None:
         """The validation examples in order, or None."""
         return self.validation and self.evaluation_batches(self.validation)
 
-    def evaluation_batches(self, examples):
+    def evaluation_batches(self, examples: Examples) -> tf.data.Dataset:
         """All of `examples` in order."""
         return datasets.evaluation_batches(
             examples.inputs, labels=examples.labels, batch_size=self.batch_size
         )
 
     @property
-    def checked(self):
+    def checked(self) -> tuple[np.ndarray, np.ndarray]:
         """A small batch, always the same."""
         return self.training.inputs[:_CHECKED], self.training.labels[:_CHECKED]
 

@@ -63,14 +63,14 @@ class TransferModel:
         )
         return model
 
-    def whole(self, trained):
+    def whole(self, trained: keras.Model) -> keras.Model:
         """The model to keep: φ with the trained head; the head alone where φ is a SavedModel."""
         if self.classifier is None or self.feature_map is None:
             return trained
         self.classifier.head.set_weights(trained.head.get_weights())
         return self.classifier
 
-    def parameters(self, trained):
+    def parameters(self, trained: keras.Model) -> dict:
         """dict: Table 5's count, None where φ is a SavedModel, and how many are trained."""
         count = sum(weight.shape.num_elements() for weight in trained.trainable_weights)
         return {
@@ -79,7 +79,7 @@ class TransferModel:
         }
 
 
-def prepare(config, data, dtype_policy, strategy):
+def prepare(config, data, dtype_policy: str, strategy: tf.distribute.Strategy) -> TransferModel:
     """Loads φ and builds the classifier, its variables under `strategy`.
 
     Args:

@@ -56,7 +56,7 @@ class TransferTrainer(session.Trainer):
         self._classifier = None
 
     @property
-    def title(self):
+    def title(self) -> str:
         config = self.config
         source = getattr(config, config.source)
         named = "an untrained φ" if config.source == "untrained" else f"φ of {source}"
@@ -77,7 +77,7 @@ class TransferTrainer(session.Trainer):
         with strategy.scope():
             return self._classifier.compiled(data), data
 
-    def opening(self, model, data):
+    def opening(self, model, data) -> str:
         facts = data.description
         return (
             f"{facts['training_images']:,} training, {facts['validation_images']:,} validation "
@@ -101,7 +101,7 @@ class TransferTrainer(session.Trainer):
             "class_names": data.class_names and list(data.class_names),
         }
 
-    def summary(self, result):
+    def summary(self, result: dict) -> str:
         return (
             f"top-1 {result['test_top1']:.1%}, top-5 {result['test_top5']:.1%} on "
             f"{result['test_images']:,} test images of {result['classes']} classes, after "

@@ -36,7 +36,7 @@ class ExportConfig(Settings):
         choices=("float32", "mixed_bfloat16"),
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for settings that do not go together."""
         if self.format == "litert" and self.precision != "float32":
             raise InputError(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -39,7 +40,7 @@ class Images:
     data_services: tuple[str, ...] = ()
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """int, passes over the training images."""
         return self.config.epochs_of(self.steps_per_epoch)
 
@@ -63,7 +64,7 @@ class Images:
         return datasets.training_batches(self.training.images, **arguments)
 
     @property
-    def is_streamed(self):
+    def is_streamed(self) -> bool:
         """Whether images are read and decoded as training needs them."""
         return isinstance(self.training, datasets.StreamedSet)
 
@@ -78,14 +79,14 @@ class Images:
             raise
 
     @property
-    def validation_batches(self):
+    def validation_batches(self) -> tf.data.Dataset | None:
         """The validation images in order, or None."""
         if self.validation is None:
             return None
         return datasets.evaluation_batches(self.validation.images, batch_size=self.batch_size)
 
     @property
-    def checked(self):
+    def checked(self) -> np.ndarray:
         """A few images, the same at each epoch; unseen in training where there are such."""
         return self.shown(_NUM_PICTURED)
 
@@ -98,7 +99,7 @@ class Images:
         return self.training.images[:most]
 
 
-def load_images(config, data_services=()):
+def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()):
     """Reads the training images of the settings, or opens them, and holds out the validation part.
 
     Args:

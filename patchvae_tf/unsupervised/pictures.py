@@ -26,7 +26,7 @@ class Pictures:
         self._call = tf.function(lambda images: model(images), autograph=False)
         self._folder = run_dir / "pictures"
 
-    def write(self, epoch, step, record):
+    def write(self, epoch: int, step: int, record: dict) -> None:
         """Draws the model as it is; the newest PNG replaces the one before.
 
         Training goes on where that fails.

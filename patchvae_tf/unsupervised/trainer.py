@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import typing
+from collections.abc import Callable
 
 from patchvae_tf import extras, interruption, runs
 from patchvae_tf.cluster import data_services
@@ -42,7 +43,7 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
 
 
-def train_model(run_dir: str | None = None, **settings):
+def train_model(run_dir: str | None = None, **settings: object):
     """Trains from Python as the command does, and returns the trained model.
 
     Checkpoints, record, pictures and export are in the run's folder; the same call goes on where
@@ -99,7 +100,7 @@ class UnsupervisedTrainer(session.Trainer):
         self._dtype_policy = None
 
     @property
-    def title(self):
+    def title(self) -> str:
         return f"{self.config.model} on {self.config.dataset}"
 
     def prepare(self, strategy, dtype_policy):
@@ -119,7 +120,7 @@ class UnsupervisedTrainer(session.Trainer):
             model.compile(optimizers.of_settings(self.config, images.steps_per_epoch))
         return model, images
 
-    def opening(self, model, data):
+    def opening(self, model, data) -> str:
         held_out = data.description["validation_images"]
         more = ""
         if data.epochs > self.config.epochs:
@@ -130,17 +131,19 @@ class UnsupervisedTrainer(session.Trainer):
             + (more if data.epochs > self.config.epochs else "")
         )
 
-    def begin(self, model, data):
+    def begin(self, model, data) -> dict[str, int]:
         return model.begin_from(lambda most: data.training.sample(most, self.config.seed).images)
 
-    def on_epoch(self, run_folder, model, data):
+    def on_epoch(
+        self, run_folder: runs.RunFolder, model, data
+    ) -> Callable[[int, int, dict], object]:
         if extras.missing("report"):
             return super().on_epoch(run_folder, model, data)
         from patchvae_tf.unsupervised.pictures import Pictures
 
         return Pictures(model, data.checked, run_folder.path, data.epochs).write
 
-    def measures(self, model, data):
+    def measures(self, model, data) -> Callable[[], dict]:
         from patchvae_tf.evaluation import part_consistency
 
         if data.validation is None or not hasattr(model, "num_parts"):
@@ -209,7 +212,7 @@ class UnsupervisedTrainer(session.Trainer):
         )
         return {**found, "true_parts": score}
 
-    def after(self, run_folder, model=None):
+    def after(self, run_folder: runs.RunFolder, model=None) -> None:
         """Writes the report where it is not there yet; a run is none the worse where that fails."""
         if not self._options.report or (run_folder.path / "report.html").exists():
             return
@@ -221,7 +224,7 @@ class UnsupervisedTrainer(session.Trainer):
             again = f"python -m trainers.report --run_dir={run_folder.path}"
             print(f"no report: {type(error).__name__}: {error}. Try {again}", flush=True)
 
-    def summary(self, result):
+    def summary(self, result: dict) -> str:
         shown = [f"{name} {result[name]:.4g}" for name in ("val_loss", "loss") if name in result]
         return f"{result['epoch']} epochs, {result['step']} steps, {', '.join(shown)}"
 

@@ -23,7 +23,7 @@ _TITLES = {
 _COLUMNS = 3
 
 
-def curves_figure(training, held_out=None) -> Figure:
+def curves_figure(training: dict, held_out: dict | None = None) -> Figure:
     """A small chart over the steps for each loss term, and one for the speed.
 
     Args:

@@ -29,7 +29,7 @@ def first_layer_figure(model: keras.Model) -> Figure:
     )
 
 
-def first_layer_kernels(model: keras.Model):
+def first_layer_kernels(model: keras.Model) -> np.ndarray:
     """float32 [rows, columns, 3, filters]: the kernels of the backbone's first convolution."""
     first = next(layer for layer in model.backbone.layers if hasattr(layer, "kernel"))
     return np.asarray(first.kernel)

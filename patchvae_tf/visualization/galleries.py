@@ -2,6 +2,7 @@
 
 import dataclasses
 import textwrap
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -16,7 +17,12 @@ _HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logi
 
 
 def gallery_figure(
-    model: keras.Model, survey, parts=None, patch_size=None, names=None, columns: int | None = None
+    model: keras.Model,
+    survey,
+    parts=None,
+    patch_size: int | None = None,
+    names: dict[int, str] | None = None,
+    columns: int | None = None,
 ) -> Figure:
     """A row a part: what it paints alone, then its best patches, with probability and class.
 
@@ -70,7 +76,7 @@ def _alone(model, part, found, size):
     return patch(dataclasses.replace(best, image=as_uint8(painted)), model.stride, size)
 
 
-def patch(finding, stride, size):
+def patch(finding, stride: int, size: int) -> np.ndarray:
     """Cuts the square around the middle of a finding's location.
 
     Args:
@@ -91,7 +97,7 @@ def patch(finding, stride, size):
     return pixels[top : top + size, left : left + size]
 
 
-def class_name(label, class_names):
+def class_name(label, class_names: Sequence[str] | None):
     """A label as people read it, or None."""
     if label < 0:
         return None

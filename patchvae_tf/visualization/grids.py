@@ -6,7 +6,7 @@ _GAP = 2  # pixels between two tiles
 _BACKGROUND = 255
 
 
-def tile(rows, scale=1):
+def tile(rows: list[list[np.ndarray]], scale: int = 1) -> np.ndarray:
     """Lays images out as a table.
 
     Args:
@@ -20,7 +20,9 @@ def tile(rows, scale=1):
     return _joined(lines, axis=0)
 
 
-def reconstruction_grid(images, reconstructions, scale=3):
+def reconstruction_grid(
+    images: np.ndarray, reconstructions: np.ndarray, scale: int = 3
+) -> np.ndarray:
     """Originals above their reconstructions.
 
     Args:
@@ -33,7 +35,7 @@ def reconstruction_grid(images, reconstructions, scale=3):
     return tile([list(_to_uint8(images)), list(_to_uint8(reconstructions))], scale)
 
 
-def occurrence_grid(images, occurrence, scale=2):
+def occurrence_grid(images: np.ndarray, occurrence: np.ndarray, scale: int = 2) -> np.ndarray:
     """A row an image: the image, then where each part occurs.
 
     The image shows through where the part's probability is 1 and is dark where it is 0: one scale

@@ -21,7 +21,9 @@ COLOUR_MAP = ListedColormap(
 )
 
 
-def occurrence_figure(model: keras.Model, images, parts=None) -> Figure:
+def occurrence_figure(
+    model: keras.Model, images: np.ndarray, parts: list[int] | None = None
+) -> Figure:
     """Occurrence maps over images: a row a part, a column an image, one colour scale for all.
 
     Args:
@@ -60,7 +62,7 @@ def occurrence_figure(model: keras.Model, images, parts=None) -> Figure:
     )
 
 
-def heat_map(image, probabilities):
+def heat_map(image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Lays a map of probabilities over the image, itself in grey.
 
     Args:
@@ -78,7 +80,9 @@ def heat_map(image, probabilities):
     return as_uint8((1 - _OPACITY) * grey + _OPACITY * colours)
 
 
-def maps_figure(image, occurrence, parts=None, columns: int = 8) -> Figure:
+def maps_figure(
+    image: np.ndarray, occurrence: np.ndarray, parts: list[int] | None = None, columns: int = 8
+) -> Figure:
     """The occurrence maps of one image, side by side.
 
     Args:

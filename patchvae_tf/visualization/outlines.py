@@ -12,7 +12,11 @@ _LEAST = 0.4  # the probability from which on a place is outlined
 
 
 def outlined_figure(
-    model: keras.Model, images, names=None, columns: int = 4, tile_dots=180
+    model: keras.Model,
+    images: np.ndarray,
+    names: dict[int, str] | None = None,
+    columns: int = 4,
+    tile_dots: int = 180,
 ) -> Figure:
     """Images, around each part that occurs a line of the part's colour with its name.
 

@@ -1,5 +1,7 @@
 """Learned parts beside the true ones, on the generated images `parts`."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +12,12 @@ from patchvae_tf.visualization.tables import as_uint8, picture_table
 
 
 def matching_figure(
-    model: keras.Model, images, part_maps, matches, part_names, columns: int = 8
+    model: keras.Model,
+    images: np.ndarray,
+    part_maps: np.ndarray,
+    matches: list,
+    part_names: Sequence[str],
+    columns: int = 8,
 ) -> Figure:
     """A row a true part: images that have it, each with the map of its learned part.
 

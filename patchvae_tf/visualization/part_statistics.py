@@ -44,7 +44,7 @@ def frequency_figure(survey) -> Figure:
     return figure
 
 
-def correlation(survey):
+def correlation(survey) -> np.ndarray:
     """Correlation (φ coefficient) of "occurs in the image" between parts.
 
     Args:
@@ -88,7 +88,7 @@ def cooccurrence_figure(survey) -> Figure:
     return figure
 
 
-def pairs_in_words(survey, count=3):
+def pairs_in_words(survey, count: int = 3) -> list[str]:
     """The parts that are most often, and least often, together: a list of sentences.
 
     Args:

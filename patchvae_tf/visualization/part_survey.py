@@ -4,6 +4,7 @@ Images are read once, a batch at a time; what is kept does not grow with their n
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -67,26 +68,26 @@ class Survey:
     findings: list[list[Finding]]
 
     @property
-    def dead(self):
+    def dead(self) -> list[int]:
         """Numbers of the parts that occur in fewer than one of 1,000 images."""
         return [int(part) for part in np.flatnonzero(self.present < DEAD)]
 
     @property
-    def always_on(self):
+    def always_on(self) -> list[int]:
         """Numbers of the parts whose mean probability is above 0.95."""
         return [int(part) for part in np.flatnonzero(self.rate > ALWAYS_ON)]
 
 
 def survey(
     model: keras.Model,
-    batches,
+    batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
-    key=str,
+    key: Callable[[int], str] = str,
     class_names=None,
-    best=10,
-    most_features=600,
-    most_classes=10,
-):
+    best: int = 10,
+    most_features: int = 600,
+    most_classes: int = 10,
+) -> Survey:
     """Looks at images once, in order.
 
     Args:

@@ -1,5 +1,7 @@
 """Images from the prior alone: what a model takes the world to look like."""
 
+import typing
+
 import keras
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -7,8 +9,11 @@ from matplotlib.figure import Figure
 from patchvae_tf import noise
 from patchvae_tf.visualization.tables import as_uint8, picture_table
 
+if typing.TYPE_CHECKING:
+    import numpy as np
 
-def sample_prior(model: keras.Model, count, seed=0):
+
+def sample_prior(model: keras.Model, count: int, seed: int = 0) -> "np.ndarray":
     """Decodes codes drawn from the prior.
 
     PatchVAE's: z_occ ~ Bern(p) (or one part a location), 0 or 1; z_app ~ N(0, I) a part and image.
@@ -37,7 +42,7 @@ def sample_prior(model: keras.Model, count, seed=0):
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()
 
 
-def prior_figure(model: keras.Model, rows=3, columns: int = 8, seed=0) -> Figure:
+def prior_figure(model: keras.Model, rows: int = 3, columns: int = 8, seed: int = 0) -> Figure:
     """A grid of samples from the prior, whose title says the settings.
 
     Args:

@@ -1,5 +1,7 @@
 """Features in two dimensions, coloured by label."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
@@ -21,7 +23,7 @@ _LEAST = 10  # points of which neighbours can be drawn
 _ROUNDING = 1e-6  # relative: rows that differ by less are equal
 
 
-def project(features, seed=0):
+def project(features: np.ndarray, seed: int = 0) -> np.ndarray:
     """Standardised features brought to two dimensions that keep neighbours (t-SNE).
 
     Source: van der Maaten and Hinton, "Visualizing Data using t-SNE", JMLR 2008. Only who is near
@@ -64,7 +66,12 @@ def _check(features):
         )
 
 
-def projection_figure(features, labels=None, class_names=None, seed=0) -> Figure:
+def projection_figure(
+    features: np.ndarray,
+    labels: np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Figure:
     """A point an image; colour and mark are its class.
 
     Args:

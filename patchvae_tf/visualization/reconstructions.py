@@ -8,7 +8,7 @@ from patchvae_tf.visualization.inputs import as_float, outputs_of
 from patchvae_tf.visualization.tables import picture_table
 
 
-def reconstruction_figure(model: keras.Model, images) -> Figure:
+def reconstruction_figure(model: keras.Model, images: np.ndarray) -> Figure:
     """Originals, reconstructions and their absolute difference, one row each.
 
     Args:

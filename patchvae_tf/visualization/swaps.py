@@ -8,7 +8,9 @@ from patchvae_tf.visualization.inputs import as_float, check_part, outputs_of
 from patchvae_tf.visualization.tables import picture_table
 
 
-def swap_appearance(model: keras.Model, image, donor, part: int):
+def swap_appearance(
+    model: keras.Model, image: np.ndarray, donor: np.ndarray, part: int
+) -> np.ndarray:
     """Rebuilds an image with the look that a part has in another.
 
     Args:
@@ -31,7 +33,9 @@ def swap_appearance(model: keras.Model, image, donor, part: int):
     return model.decoder(model.latent_map(codes["occurrence"], appearance)).numpy()[0]
 
 
-def move_part(model: keras.Model, image, part: int, rows, columns):
+def move_part(
+    model: keras.Model, image: np.ndarray, part: int, rows: int, columns: int
+) -> np.ndarray:
     """Rebuilds an image with a part moved on the grid of locations.
 
     Args:
@@ -54,7 +58,7 @@ def move_part(model: keras.Model, image, part: int, rows, columns):
     return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
 
 
-def painted_alone(model: keras.Model, image, part: int):
+def painted_alone(model: keras.Model, image: np.ndarray, part: int) -> np.ndarray:
     """What the decoder paints for one part of an image, and for nothing else.
 
     Args:
@@ -84,7 +88,7 @@ def _shifted(grid, rows, columns):
     return moved
 
 
-def swap_figure(model: keras.Model, findings) -> Figure:
+def swap_figure(model: keras.Model, findings: dict[int, list]) -> Figure:
     """A row a part: an image, another one, the first with the other's look, and with it moved.
 
     Args:

@@ -12,15 +12,15 @@ _SMALL, _NORMAL = 7.5, 8.5  # points
 
 
 def picture_table(
-    rows,
+    rows: list,
     *,
-    tile_dots=64,
-    row_labels=None,
-    column_labels=None,
-    captions=None,
-    title=None,
+    tile_dots: int = 64,
+    row_labels: list[str] | None = None,
+    column_labels: list[str] | None = None,
+    captions: list | None = None,
+    title: str | None = None,
     colour_map=None,
-    colour_label=None,
+    colour_label: str | None = None,
 ) -> Figure:
     """Draws images as a table.
 
@@ -98,7 +98,7 @@ def picture_table(
     return figure
 
 
-def as_uint8(images):
+def as_uint8(images: np.ndarray) -> np.ndarray:
     """Images in [0, 1], any shape, as uint8; uint8 ones as they are."""
     images = np.asarray(images)
     if images.dtype == np.uint8:

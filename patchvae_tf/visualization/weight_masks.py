@@ -8,7 +8,7 @@ from patchvae_tf.visualization.inputs import as_float
 from patchvae_tf.visualization.tables import picture_table
 
 
-def weight_mask_figure(images, block_size=8) -> Figure:
+def weight_mask_figure(images: np.ndarray, block_size: int = 8) -> Figure:
     """Image, absolute Laplacian, weight mask and product of image and mask, one row each.
 
     Args:
