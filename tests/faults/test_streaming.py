@@ -72,6 +72,7 @@ def _free_port():
     raise AssertionError("no two ports are free")
 
 
+@pytest.mark.slow
 def test_a_streamed_run_that_is_killed_goes_on_exactly(whole, records, tmp_path):
     killed = tmp_path / "killed"
     for step in (3, 10):  # within the first and the second epoch
@@ -83,6 +84,7 @@ def test_a_streamed_run_that_is_killed_goes_on_exactly(whole, records, tmp_path)
     running.assert_same_run(whole, killed)
 
 
+@pytest.mark.slow
 def test_two_data_services_make_the_batches_of_one_process(whole, records, tmp_path):
     ports = _free_port(), _free_port()
     with _service(ports[0]), _service(ports[1]):
@@ -93,6 +95,7 @@ def test_two_data_services_make_the_batches_of_one_process(whole, records, tmp_p
     running.assert_same_run(whole, served)
 
 
+@pytest.mark.slow
 def test_a_data_service_that_is_lost_ends_the_run_which_then_goes_on(records, tmp_path):
     port, run_dir = _free_port(), tmp_path / "run"
     flags = _flags(records, f"--data_service=localhost:{port}", "--epochs=500")
@@ -129,6 +132,7 @@ def test_a_silent_data_service_ends_the_run_after_a_minute(records, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_two_workers_stream_each_its_own_files(records, tmp_path):
     done = running.run("noise", tmp_path / "run", *_flags(records), workers=2)
     assert done.returncode == 0, done.stderr
