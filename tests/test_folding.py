@@ -6,7 +6,7 @@ import pytest
 from patchvae_tf import backbones
 from patchvae_tf.backbones import folding
 from patchvae_tf.layers import BatchNormalization
-from patchvae_tf.models.base import dtype_policy_scope
+from patchvae_tf.models.distributed import dtype_policy_scope
 
 
 def _trained_like(network):

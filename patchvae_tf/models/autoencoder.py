@@ -1,8 +1,9 @@
 """What PatchVAE and β-VAE share: views to learn from, and a reconstruction to compare."""
 
 from patchvae_tf.layers import LaplacianWeights, RandomViews
-from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.base import UnsupervisedModel
 from patchvae_tf.models.discriminators import image_discriminator
+from patchvae_tf.models.distributed import dtype_policy_scope
 from patchvae_tf.settings import Views
 from patchvae_tf.settings.objectives import Reconstruction
 

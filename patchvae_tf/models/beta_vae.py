@@ -10,8 +10,8 @@ from patchvae_tf import backbones, losses
 from patchvae_tf.layers import BatchNormalization, Conv2D, GaussianSampling
 from patchvae_tf.layers.appearance import variance_from_log
 from patchvae_tf.models.autoencoder import Autoencoder
-from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import global_decoder
+from patchvae_tf.models.distributed import dtype_policy_scope
 from patchvae_tf.objectives.reconstruction import reconstruction_terms
 from patchvae_tf.settings import BetaVAEObjective, GlobalCode
 

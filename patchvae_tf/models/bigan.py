@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, losses, noise
 from patchvae_tf.layers import BatchNormalization, Conv2D
-from patchvae_tf.models.base import UnsupervisedModel, dtype_policy_scope
+from patchvae_tf.models.base import UnsupervisedModel
 from patchvae_tf.models.decoders import global_decoder
 from patchvae_tf.models.discriminators import joint_discriminator
+from patchvae_tf.models.distributed import dtype_policy_scope
 from patchvae_tf.settings import GlobalCode
 
 

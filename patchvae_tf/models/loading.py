@@ -8,7 +8,7 @@ import keras
 
 import patchvae_tf.optimizers  # noqa: F401  A file names the optimizer: it must be known.
 from patchvae_tf.errors import InputError
-from patchvae_tf.models.base import DistributedModel
+from patchvae_tf.models.distributed import DistributedModel
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:

@@ -22,8 +22,8 @@ from patchvae_tf.layers import (
     RelaxedExclusive,
 )
 from patchvae_tf.models.autoencoder import Autoencoder
-from patchvae_tf.models.base import dtype_policy_scope
 from patchvae_tf.models.decoders import independent_decoder, patch_decoder
+from patchvae_tf.models.distributed import dtype_policy_scope
 from patchvae_tf.objectives import parts
 from patchvae_tf.objectives.reconstruction import reconstruction_terms
 from patchvae_tf.parts import discovery

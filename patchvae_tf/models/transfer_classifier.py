@@ -9,7 +9,7 @@ import tensorflow as tf
 from patchvae_tf import backbones, noise
 from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization
-from patchvae_tf.models.base import DistributedModel, dtype_policy_scope
+from patchvae_tf.models.distributed import DistributedModel, dtype_policy_scope
 from patchvae_tf.models.inputs import model_images
 from patchvae_tf.settings.architecture import check_image_size
 

@@ -112,7 +112,21 @@ def _scaled(images, size):
 
 def scaled(images: tf.Tensor, size) -> tf.Tensor:
     """Images at the size at which templates are compared with them."""
-    return tf.image.resize(tf.cast(images, tf.float32), size, antialias=True)
+    # By products of matrices, which XLA compiles; `tf.image.resize` with its antialiasing is not.
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    rows, cols = _resampling(height, size[0]), _resampling(width, size[1])
+    # n images, y and x of the scaled, i and j of the image, c channel
+    return tf.einsum("yi,nijc,xj->nyxc", rows, tf.cast(images, tf.float32), cols)
+
+
+def _resampling(length, target):
+    """How much of each of `length` pixels is in each of `target`: float32 [target, length]."""
+    length, target = tf.cast(length, tf.float32), tf.cast(target, tf.float32)
+    ratio = length / target
+    middles = (tf.range(target) + 0.5) * ratio - 0.5
+    distance = tf.abs(middles[:, tf.newaxis] - tf.range(length)) / tf.maximum(ratio, 1.0)
+    weights = tf.nn.relu(1.0 - distance)
+    return weights / tf.reduce_sum(weights, axis=1, keepdims=True)
 
 
 def _centred(strength, middles, rounds=6):

@@ -13,7 +13,7 @@ if typing.TYPE_CHECKING:
 
 # All lengths in steps of `templates.STEP` pixels of the image as templates see it.
 _APART = 3  # of two places within such a square the one more like a part shows it
-_REACH = 3  # about its middle that a part covers
+_DISC = ((7, 3), (5, 5), (3, 7))  # about its middle what a part covers: their union
 _ENOUGH = 0.5  # of a place: covered so far, it shows the part and nothing else
 _SOFTNESS = 0.03  # of likeness: how much worse another part may fit and still share a place
 _RAMP = 0.08  # of likeness about the threshold, over which a place comes to show a part
@@ -103,17 +103,12 @@ class PartTeacher(keras.layers.Layer):
         is_peak = tf.cast(best >= tf.nn.max_pool2d(best, _APART, 1, "SAME"), tf.float32)
         surely = tf.clip_by_value(best / _RAMP + 0.5, 0.0, 1.0)
         shown = tf.nn.softmax(above / _SOFTNESS) * is_peak * surely
-        covered = tf.nn.dilation2d(shown, self._disc(), [1] * 4, "SAME", "NHWC", [1] * 4)
+        # A disc about each middle, as three rectangles: XLA knows no dilation.
+        discs = [tf.nn.max_pool2d(shown, sides, 1, "SAME") for sides in _DISC]
+        covered = tf.reduce_max(discs, axis=0)
         side = self.scaled_per_place // templates.STEP
         shares = tf.nn.avg_pool2d(covered, side, side, "VALID") / _ENOUGH  # [batch, *grid, parts]
         return shares / tf.maximum(tf.reduce_sum(shares, axis=-1, keepdims=True), 1.0)
-
-    def _disc(self):
-        """For `dilation2d`: 0 in a disc of `_REACH`, far below elsewhere."""
-        offsets = tf.range(-_REACH, _REACH + 1)
-        outside = tf.square(offsets)[:, tf.newaxis] + tf.square(offsets) > _REACH * (_REACH + 1)
-        disc = tf.where(outside, -_NEVER, 0.0)[..., tf.newaxis]
-        return tf.repeat(disc, self.num_parts, axis=-1)
 
     def get_config(self):
         return {

@@ -30,7 +30,7 @@ def swap_appearance(
     )
     appearance = codes["appearance_mean"].copy()  # [1, num_parts, appearance_dim]
     appearance[:, part] = of_donor["appearance_mean"][:, part]
-    return model.decoder(model.latent_map(codes["occurrence"], appearance)).numpy()[0]
+    return _decoded(model, codes["occurrence"], appearance)
 
 
 def move_part(
@@ -55,7 +55,7 @@ def move_part(
     codes = outputs_of(model, np.asarray(image)[np.newaxis])
     occurrence = codes["occurrence"].copy()  # [1, h, w, num_parts]
     occurrence[0, ..., part] = _shifted(occurrence[0, ..., part], rows, columns)
-    return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
+    return _decoded(model, occurrence, codes["appearance_mean"])
 
 
 def painted_alone(model: keras.Model, image: np.ndarray, part: int) -> np.ndarray:
@@ -76,7 +76,12 @@ def painted_alone(model: keras.Model, image: np.ndarray, part: int) -> np.ndarra
     codes = outputs_of(model, np.asarray(image)[np.newaxis])
     occurrence = np.zeros_like(codes["occurrence"])  # [1, h, w, num_parts]
     occurrence[..., part] = codes["occurrence"][..., part]
-    return model.decoder(model.latent_map(occurrence, codes["appearance_mean"])).numpy()[0]
+    return _decoded(model, occurrence, codes["appearance_mean"])
+
+
+def _decoded(model, occurrence, appearance):
+    """The image of one code: float32 [H, W, 3] in [0, 1]."""
+    return model.decoder(model.latent_map(occurrence, appearance)).numpy()[0]
 
 
 def _shifted(grid, rows, columns):

@@ -75,6 +75,19 @@ def test_the_teacher_survives_being_saved(teacher):
     np.testing.assert_array_equal(other(images, grid), teacher(images, grid))
 
 
+def test_scaling_is_that_of_an_image_library():
+    images = np.random.default_rng(0).random((2, 24, 40, 3)).astype(np.float32)
+    for size in ((24, 40), (16, 32), (9, 64)):
+        expected = tf.image.resize(images, size, antialias=True)
+        np.testing.assert_allclose(discovery.scaled(images, size), expected, atol=1e-5)
+
+
+def test_the_teacher_is_the_same_compiled_by_xla(teacher):
+    images = tf.constant(SceneRenderer(32, 0, "test").render(np.arange(4))[0] / 255, tf.float32)
+    compiled = tf.function(lambda x: teacher(x, tf.constant([4, 4])), jit_compile=True)
+    np.testing.assert_allclose(compiled(images), teacher(images, tf.constant([4, 4])), atol=1e-4)
+
+
 def test_edges_know_no_colour_and_turn_with_their_picture():
     images = SceneRenderer(32, 0, "test").render(np.arange(8))[0] / np.float32(255)
     found = edges.edge_map(images).numpy()
