@@ -14,6 +14,8 @@ if typing.TYPE_CHECKING:
         TransferClassifier,
         load_model,
     )
+    from patchvae_tf.models.presets import backbone
+    from patchvae_tf.pretrained import presets
     from patchvae_tf.saved_models.writing import export_model
     from patchvae_tf.settings import BetaVAEObjective, PartObjective, Views
     from patchvae_tf.unsupervised.trainer import train_model as train
@@ -32,8 +34,10 @@ _PUBLIC = {
     "RunError": ("errors", "RunError"),
     "TransferClassifier": ("models", "TransferClassifier"),
     "Views": ("settings", "Views"),
+    "backbone": ("models.presets", "backbone"),
     "export_model": ("saved_models.writing", "export_model"),
     "load_model": ("models", "load_model"),
+    "presets": ("pretrained", "presets"),
     "train": ("unsupervised.trainer", "train_model"),
 }
 
@@ -48,8 +52,10 @@ __all__ = [
     "TransferClassifier",
     "Views",
     "__version__",
+    "backbone",
     "export_model",
     "load_model",
+    "presets",
     "train",
 ]
 

@@ -26,6 +26,7 @@ METHOD = {
     "objectives",
     "optimizers",
     "parts",
+    "pretrained",
     "registration",
     "resnet18_weights",
     "schedules",

@@ -111,7 +111,7 @@ def _markdown(values, more):
             *_training(run),
             "",
             "## Measured",
-            *_measured(run),
+            *measured(run),
             *_difference(values),
             "",
             "## Parameters",
@@ -228,7 +228,8 @@ def _training(run):
     ]
 
 
-def _measured(run):
+def measured(run: dict | None) -> list[str]:
+    """The measures of a run's record, as lines of Markdown."""
     result = (run or {}).get("result") or {}
     lines = [
         f"| {label} | {result[name]:.4g} |" for name, label in _MEASURES.items() if name in result
