@@ -86,11 +86,11 @@ def known(preset: str | os.PathLike) -> pathlib.Path | None:
 
 
 def check_source(source: str | os.PathLike) -> None:
-    """Raises InputError where first weights are asked of what is neither preset nor path."""
+    """Raises InputError where `--init_from` names neither a preset nor what is there."""
     if known(source) is None and not pathlib.Path(source).expanduser().exists():
         raise InputError(
-            f"--init_from {os.fspath(source)} does not exist: give one of {', '.join(names())}, the "
-            "folder of a preset, or that of a finished run."
+            f"--init_from {os.fspath(source)} does not exist: give one of {', '.join(names())}, "
+            "the folder of a preset, or that of a finished run."
         )
 
 

@@ -58,8 +58,8 @@ def make(config: PresetConfig) -> None:
     if record is None or record["result"] is None:
         raise InputError(
             f"{run_dir} has no config.json, data.json and result.json, and a preset's card says "
-            "how it was trained. Give the whole folder of the run; or write the weights alone, from "
-            "Python: patchvae_tf.load_model(RUN).save_to_preset(FOLDER)."
+            "how it was trained. Give the whole folder of the run; or write the weights alone, "
+            "from Python: patchvae_tf.load_model(RUN).save_to_preset(FOLDER)."
         )
     startup.import_tensorflow()
     from patchvae_tf import models
