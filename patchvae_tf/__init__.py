@@ -7,6 +7,8 @@ from patchvae_tf.registration import register_with_keras
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.errors import InputError, RunError
+    from patchvae_tf.features.embedding import Embeddings, embed
+    from patchvae_tf.features.estimator import FeatureExtractor
     from patchvae_tf.models import (
         BetaVAE,
         BiGAN,
@@ -28,6 +30,8 @@ _PUBLIC = {
     "BetaVAE": ("models", "BetaVAE"),
     "BetaVAEObjective": ("settings", "BetaVAEObjective"),
     "BiGAN": ("models", "BiGAN"),
+    "Embeddings": ("features.embedding", "Embeddings"),
+    "FeatureExtractor": ("features.estimator", "FeatureExtractor"),
     "InputError": ("errors", "InputError"),
     "PartObjective": ("settings", "PartObjective"),
     "PatchVAE": ("models", "PatchVAE"),
@@ -35,6 +39,7 @@ _PUBLIC = {
     "TransferClassifier": ("models", "TransferClassifier"),
     "Views": ("settings", "Views"),
     "backbone": ("models.presets", "backbone"),
+    "embed": ("features.embedding", "embed"),
     "export_model": ("saved_models.writing", "export_model"),
     "load_model": ("models", "load_model"),
     "presets": ("pretrained", "presets"),
@@ -45,6 +50,8 @@ __all__ = [
     "BetaVAE",
     "BetaVAEObjective",
     "BiGAN",
+    "Embeddings",
+    "FeatureExtractor",
     "InputError",
     "PartObjective",
     "PatchVAE",
@@ -53,6 +60,7 @@ __all__ = [
     "Views",
     "__version__",
     "backbone",
+    "embed",
     "export_model",
     "load_model",
     "presets",

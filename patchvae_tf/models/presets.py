@@ -98,7 +98,9 @@ def save_to_preset(
     folder: str | os.PathLike,
     compact: bool = False,
     card: Callable[[pathlib.Path], str] | None = None,
-    **known: object,
+    description: str | None = None,
+    settings: dict | None = None,
+    run: dict | None = None,
 ) -> pathlib.Path:
     """`UnsupervisedModel.save_to_preset`, with what else is known of the model.
 
@@ -108,7 +110,7 @@ def save_to_preset(
         compact: bool, kernels in float16, and nothing that serves training alone.
         card: function of the folder, whose other files are written -> text of `README.md`; None:
             a short one.
-        **known: `description`, `settings` and `run` of `pretrained.Facts`.
+        description, settings, run: as of `pretrained.Facts`; None: what the model says.
 
     Raises:
         InputError: the folder is there already, or cannot be written.
@@ -116,11 +118,9 @@ def save_to_preset(
     folder = pathlib.Path(folder).expanduser()
     config = model.get_config()
     facts = pretrained.Facts(
-        **{
-            "description": f"{type(model).__name__}, {model.image_size} pixels",
-            "settings": None if model.recipe is None else model.recipe.to_json(),
-            **known,
-        },
+        description=description or f"{type(model).__name__}, {model.image_size} pixels",
+        settings=settings or (None if model.recipe is None else model.recipe.to_json()),
+        run=run,
         model=model.settings_name,
         arguments={name: value for name, value in config.items() if name not in _OF_KERAS},
         dtype=model.dtype_policy.name,

@@ -250,7 +250,7 @@ def measured(run: dict | None) -> list[str]:
             "| accuracy of a classifier | not measured: no labels, or no images held out |"
         )
     parts = result.get("parts")
-    if parts:
+    if run and parts:
         lines += [
             "| parts that occur, held out | "
             f"{parts['parts_alive']} of {run['settings']['num_parts']} |",

@@ -71,6 +71,17 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
+def inference(model: keras.Model) -> dict:
+    """The signatures of features and codes, without an export: name -> concrete function.
+
+    Args:
+        model: PatchVAE, BetaVAE or BiGAN; left as it is.
+    """
+    model = with_policy(model, "float32")
+    functions = _Functions(model, folding.folded(model.backbone))
+    return {name: functions.concrete(name) for name in ("serving_default", "stages")}
+
+
 def encoder(model: keras.Model):
     """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
 

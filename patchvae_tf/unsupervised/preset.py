@@ -72,11 +72,6 @@ def make(config: PresetConfig) -> None:
         shown = load_images(unsupervised_config(**record["settings"])).shown(_MEASURED_ON)
     record = without_paths(record)
     settings = record["settings"]
-    facts = {
-        "description": config.description or f"{type(model).__name__} of {settings['dataset']}",
-        "settings": settings,
-        "run": {"data": record["data"], "result": record["result"]},
-    }
 
     def card(folder):
         rounding = None if shown is None else _difference(model, folder, shown)
@@ -85,7 +80,15 @@ def make(config: PresetConfig) -> None:
             data=config.data, licence=config.licence,
         )  # fmt: skip
 
-    folder = presets.save_to_preset(model, config.output, config.compact, card, **facts)
+    folder = presets.save_to_preset(
+        model,
+        config.output or "",
+        config.compact,
+        card,
+        description=config.description or f"{type(model).__name__} of {settings['dataset']}",
+        settings=settings,
+        run={"data": record["data"], "result": record["result"]},
+    )
     size = (folder / pretrained.WEIGHTS).stat().st_size
     print(f"wrote {folder}: {size / 1e6:.1f} MB of weights; its card: {folder / pretrained.CARD}")
 

@@ -1,23 +1,26 @@
 """`--init_from`, and presets made of runs: what a run begins with, and what is left of it."""
 
 import json
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import InputError, PatchVAE, interruption, pretrained
+from patchvae_tf import InputError, PatchVAE, pretrained
 from patchvae_tf.command_line import main
 from patchvae_tf.pretrained import weights
 from patchvae_tf.settings import unsupervised_config
-from patchvae_tf.training import devices
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.unsupervised import preset, preset_card, trainer
 from tests.models.test_presets import moved
 from tests.testing_utils import random_images
 
+ROOT = pathlib.Path(__file__).parents[2]
 SMALL = {"image_size": 16, "num_parts": 3, "appearance_dim": 2}
 
 
@@ -32,20 +35,25 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(images):
-    """Function (run_dir, **settings) -> the trained model, on one device."""
-    fixed = {"validation_examples": 4, "batch_size": 8, "epochs": 2, "dataset": str(images)}
+    """Function (run_dir, **settings) -> what the command printed."""
+    fixed = {"validation_examples": 4, "batch_size": 8, "epochs": 2, "dataset": images}
 
     def of(run_dir, **settings):
-        config = unsupervised_config(**{**SMALL, **fixed, **settings})
-        options = trainer.Options(run_dir=str(run_dir), export=False, report=False)
-        stop_request = interruption.StopRequest()
-        trainer.train(config, options, Execution(), stop_request)
-        stop_request.restore()
-        return patchvae_tf.load_model(run_dir)
+        given = {**SMALL, **fixed, "run_dir": run_dir, **settings}
+        flags = [f"--{name}={value}" for name, value in given.items()]
+        command = [
+            sys.executable,
+            "-m",
+            "trainers.unsupervised",
+            *flags,
+            "--noexport",
+            "--noreport",
+        ]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(devices, "strategy", lambda *arguments: tf.distribute.get_strategy())
-        yield of
+    return of
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +72,14 @@ def own(tmp_path):
     return model, tmp_path / "own"
 
 
-def _state(model):
+def _state(run_dir):
+    model = patchvae_tf.load_model(run_dir)
     return [np.array(value) for value in (*model.weights, *model.optimizer.variables)]
 
 
-def test_a_run_begins_with_a_preset_and_resumes_without_it(own, train, tmp_path, capsys):
+def test_a_run_begins_with_a_preset_and_resumes_without_it(own, train, tmp_path):
     model, folder = own
-    whole = train(tmp_path / "whole", init_from=str(folder))
-    out = capsys.readouterr().out
+    out = train(tmp_path / "whole", init_from=folder)
     total = len(model.weights)
     assert f"begins with {total} of {total} weights of {folder}\n" in out
     config = json.loads((tmp_path / "whole/config.json").read_text())
@@ -90,9 +98,8 @@ def test_a_run_begins_with_a_preset_and_resumes_without_it(own, train, tmp_path,
     for path in (broken / "checkpoints").glob("step-8.*"):
         path.unlink()
     shutil.rmtree(folder)
-    resumed = train(broken, init_from=str(folder))
-    assert "resuming after step 4 of 8" in capsys.readouterr().out
-    for one, other in zip(_state(whole), _state(resumed), strict=True):
+    assert "resuming after step 4 of 8" in train(broken, init_from=folder)
+    for one, other in zip(_state(tmp_path / "whole"), _state(broken), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -109,13 +116,9 @@ def _checkpointed(path):
         yield key, reader.get_tensor(key)
 
 
-def test_a_run_begins_with_a_run_of_another_size_and_number_of_parts(
-    run_dir, train, tmp_path, capsys
-):
-    train(tmp_path / "other", init_from=str(run_dir), image_size=24, num_parts=4)
-    (line,) = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("begins with ")
-    ]
+def test_a_run_begins_with_a_run_of_another_size_and_number_of_parts(run_dir, train, tmp_path):
+    out = train(tmp_path / "other", init_from=run_dir, image_size=24, num_parts=4, epochs=1)
+    (line,) = [line for line in out.splitlines() if line.startswith("begins with ")]
     assert line.endswith(
         f"weights of {run_dir}; as at any beginning: occurrence_head, appearance_mean_head, "
         "appearance_log_variance_head, decoder/deconv1, agreement/hidden"
