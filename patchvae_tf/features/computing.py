@@ -53,9 +53,9 @@ def function(
     """
     made_of = how.made_of(source) if FEATURES in names else ()
     kept = [name for name in names if name != FEATURES]
-    signatures = source.signatures()
-    answer = loaded.answering(signatures, list(dict.fromkeys([*kept, *made_of])), source.title)
-    again = loaded.answering(signatures, made_of, source.title)
+    model = source.load()
+    answer = loaded.answering(model, list(dict.fromkeys([*kept, *made_of])), source.title)
+    again = loaded.answering(model, made_of, source.title)
     boxes = pooling.boxes(how.crops)
 
     def outputs(images):

@@ -98,6 +98,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False  # images, or paths
         tags.input_tags.string = True
+        tags.transformer_tags.preserves_dtype = ["float32"]  # it is always that
         return tags
 
 

@@ -26,7 +26,7 @@ class Source:
         stages: names of φ's depths as outputs have them, e.g. "conv1_5"; () where not known.
         check: function of names of outputs, raises InputError where one is known not to be there.
         digest: function () -> what tells one model from another.
-        signatures: function () -> signature -> concrete function.
+        load: function () -> the model, an object with `signatures`: name -> concrete function.
     """
 
     title: str
@@ -35,7 +35,7 @@ class Source:
     stages: tuple[str, ...]
     check: Callable[[Iterable[str]], None]
     digest: Callable[[], str]
-    signatures: Callable[[], dict]
+    load: Callable[[], typing.Any]
 
 
 def find(given: "str | os.PathLike | keras.Model") -> Source:
@@ -69,24 +69,24 @@ def _of_export(version):
         stages=tuple(name for name, _ in facts.get("stages", ())),
         check=lambda names: loaded.check_facts(facts, names, version),
         digest=lambda: loaded.digest(version),
-        signatures=lambda: loaded.signatures(version),
+        load=lambda: loaded.load(version),
     )
 
 
 def _of_preset(title, folder):
     facts = pretrained.read_facts(folder)
 
-    def signatures():
+    def load():
         from patchvae_tf.models.base import UnsupervisedModel
 
-        return _signatures(UnsupervisedModel.from_preset(folder, dtype="float32"))
+        return _inference(UnsupervisedModel.from_preset(folder, dtype="float32"))
 
     return _of_ours(
         f"preset {title}",
         facts.model,
         facts.arguments,
         lambda: hashlib.sha256((folder / pretrained.WEIGHTS).read_bytes()).hexdigest(),
-        signatures,
+        load,
     )
 
 
@@ -99,11 +99,11 @@ def _of_model(model):
         model.settings_name,
         model.get_config(),
         lambda: str(id(model)),
-        lambda: _signatures(model),
+        lambda: _inference(model),
     )
 
 
-def _of_ours(title, kind, arguments, digest, signatures):
+def _of_ours(title, kind, arguments, digest, load):
     """The source of a model whose constructor had these arguments."""
     stride, backbone = arguments["stride"], arguments["backbone"]
     stages = [stage.name.replace("-", "_") for stage in backbones.stages(backbone, stride)]
@@ -116,11 +116,11 @@ def _of_ours(title, kind, arguments, digest, signatures):
         stages=tuple(stages),
         check=lambda names: loaded.check_outputs(names, offered, title),
         digest=digest,
-        signatures=signatures,
+        load=load,
     )
 
 
-def _signatures(model):
+def _inference(model):
     from patchvae_tf.saved_models import signatures
 
     return signatures.inference(model)

@@ -71,8 +71,8 @@ def digest(version: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def signatures(version: pathlib.Path) -> dict:
-    """Loads an exported model: signature -> function, of those whose outputs can be asked for.
+def load(version: pathlib.Path):
+    """Loads an exported model: an object with `signatures`.
 
     Raises:
         InputError: it cannot be read.
@@ -80,20 +80,20 @@ def signatures(version: pathlib.Path) -> dict:
     import tensorflow as tf
 
     try:
-        loaded = tf.saved_model.load(str(version))
+        return tf.saved_model.load(str(version))
     except (OSError, ValueError, tf.errors.OpError) as error:
         raise InputError(
             f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
             "Export the model once more."
         ) from error
-    return {name: loaded.signatures[name] for name in _SIGNATURES if name in loaded.signatures}
 
 
-def answering(signatures: dict, names: Iterable[str], version: object) -> Callable[..., dict]:
-    """One function of several signatures, for a graph.
+def answering(model, names: Iterable[str], version: object) -> Callable[..., dict]:
+    """One function of a model's signatures, for a graph.
 
     Args:
-        signatures: signature -> concrete function of `images`.
+        model: as `load` returns it, or another object with `signatures`: name -> function of
+            `images`.
         names: which outputs are wanted.
         version: what the model is called, for errors.
 
@@ -105,14 +105,15 @@ def answering(signatures: dict, names: Iterable[str], version: object) -> Callab
     """
     source = {
         output: name
-        for name, signature in signatures.items()
-        for output in signature.structured_outputs
+        for name in _SIGNATURES
+        if name in model.signatures
+        for output in model.signatures[name].structured_outputs
     }
     check_outputs(names, set(source), version)
 
     def answer(images):
         needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
-        answers = {signature: signatures[signature](images=images) for signature in needed}
+        answers = {name: model.signatures[name](images=images) for name in needed}
         return {name: answers[source[name]][name] for name in names}
 
     return answer
@@ -134,7 +135,7 @@ def function(
     Raises:
         InputError: it cannot be read, or has no such output.
     """
-    return of_images(answering(signatures(version), names, version), image_size)
+    return of_images(answering(load(version), names, version), image_size)
 
 
 def of_images(

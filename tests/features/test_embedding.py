@@ -152,9 +152,9 @@ def test_a_preset_of_the_package_is_asked_by_its_name():
 
 
 WRONG = {
-    "no such model": (("x", "cifar11"), {}, "there is no model 'cifar11': give a preset"),
-    "a folder of none": (("x", "/tmp"), {}, "holds no SavedModel"),
-    "an object": (("x", 3), {}, "must be a PatchVAE, BetaVAE or BiGAN. Received: int"),
+    "no such model": ((None, "cifar11"), {}, "there is no model 'cifar11': give a preset"),
+    "a folder of none": ((None, "/tmp"), {}, "holds no SavedModel"),
+    "an object": ((None, 3), {}, "must be a PatchVAE, BetaVAE or BiGAN. Received: int"),
     "no such pooling": ((), {"pooling": "sum"}, "pooling must be one of mean, max, flat, parts"),
     "no such stage": ((), {"stage": "conv7"}, "has no stage conv7: it has conv1, conv1_3, conv1_5"),
     "a stage of parts": ((), {"pooling": "parts", "stage": "conv1"}, "not of a stage"),
@@ -173,7 +173,7 @@ WRONG = {
 @pytest.mark.parametrize("kind", WRONG)
 def test_what_is_wrong_is_said_in_a_sentence(kind, preset, images):
     given, settings, message = WRONG[kind]
-    arguments = [images if not given or given[0] == "x" else given[0], preset]
+    arguments = [images if not given or given[0] is None else given[0], preset]
     if len(given) > 1:
         arguments[1] = given[1]
     with pytest.raises(InputError, match=message) as refused:
