@@ -1,7 +1,7 @@
 """Nearest images and near-duplicates of a folder, as a page and a table.
 
     pip install numpy pyarrow
-    patchvae features --saved_model=cifar100 --dataset=FOLDER --output=features.parquet
+    patchvae features --saved_model=parts --dataset=FOLDER --output=features.parquet
     python near_duplicates.py features.parquet FOLDER [--output=duplicates]
 
 Writes OUTPUT.csv, each image with its nearest ones and how like they are, and OUTPUT.html, the

@@ -6,7 +6,7 @@ from patchvae_tf.features import extraction
 USAGE = """\
 Computes the features of a whole data set with a preset or an exported model.
 
-  python -m export.features --saved_model=cifar100 --dataset=FOLDER --output=features.parquet
+  python -m export.features --saved_model=parts --dataset=FOLDER --output=features.parquet
   python -m export.features --saved_model=RUN --dataset=FOLDER --output=features.parquet
   python -m export.features --saved_model=RUN/export/1 --dataset=cifar100 --split=test \\
       --outputs=features,occurrence --output=features.npz

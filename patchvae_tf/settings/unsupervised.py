@@ -114,8 +114,8 @@ class Optimization(Settings):
     init_from: str | None = setting(
         None,
         "Training",
-        "first weights, as far as they fit: of a preset (cifar100, scenes, parts, or a folder), or "
-        "of a finished run (default: drawn by the seed)",
+        "first weights, as far as they fit: a preset's name or folder, or a finished run "
+        "(default: drawn by the seed)",
     )
     seed: int = seed_setting("of weights, order, augmentation and noise")
     precision: str = precision_setting()

@@ -137,10 +137,15 @@ def test_two_replicas_begin_alike(own, two_replicas):
             np.testing.assert_array_equal(one, value)
 
 
-def test_what_is_not_there_is_refused_before_the_images_are_read(tmp_path):
-    config = unsupervised_config(dataset="nowhere", init_from="cifar11")
+@pytest.mark.parametrize("source", ["cifar11", "a folder"])
+def test_what_is_not_there_is_refused_before_the_images_are_read(source, tmp_path):
+    given, message = {
+        "cifar11": ("cifar11", "--init_from cifar11 does not exist: give one of .*parts"),
+        "a folder": (str(tmp_path), "is neither a preset nor a finished run: give one of"),
+    }[source]
+    config = unsupervised_config(dataset="nowhere", init_from=given)
     options = trainer.Options(run_dir=str(tmp_path / "run"))
-    with pytest.raises(InputError, match="--init_from cifar11 does not exist: give one of .*parts"):
+    with pytest.raises(InputError, match=message):
         trainer.train(config, options, Execution(), None)
     assert not (tmp_path / "run").exists()
 
