@@ -117,7 +117,7 @@ def boxes(count: int) -> "np.ndarray":
     drawn = noise.indexed_uniforms(0, noise.Purpose.CROP, np.arange(count - 1), 3)
     sides = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * drawn[:, :1]
     corners = drawn[:, 1:] * (1 - sides)  # [count - 1, 2], y and x
-    return np.concatenate([corners, corners + sides], axis=1).astype(np.float32)
+    return np.hstack([corners, corners + sides]).astype(np.float32)
 
 
 def crop(images: "tf.Tensor", box: "np.ndarray", mirrored: bool) -> "tf.Tensor":
