@@ -90,7 +90,7 @@ def test_the_file_keeps_the_teacher_and_the_export_does_not(begun, tmp_path):
 
 @pytest.mark.parametrize("template_steps", [300, 0])
 def test_two_replicas_equal_one(two_replicas, template_steps):
-    images, _ = _scenes(300)
+    images, _ = _scenes(60)
     batch = images[:8]
     alone = _model(template_steps)
     with two_replicas.scope():
