@@ -9,6 +9,7 @@ MODULES = {
     "report": ("matplotlib", "sklearn", "scipy", "tensorboard"),
     "serving": ("tensorflow_serving",),
     "parquet": ("pyarrow",),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "demo": ("nicegui", "PIL", "matplotlib"),
 }
 

@@ -13,7 +13,7 @@ COMMANDS = {
     "parts": ("trainers.parts_score", "scores how well a run's parts find the true ones"),
     "report": ("trainers.report", "shows what a run has learned, as one page"),
     "table": ("trainers.table", "trains and measures every row of the paper's table"),
-    "export": ("export.saved_model", "writes a run's model for TF Serving, Python or LiteRT"),
+    "export": ("export.saved_model", "writes a run's model for TF Serving, Python, LiteRT or ONNX"),
     "features": ("export.features", "computes the features of a whole data set"),
     "demo": ("export.demo", "serves a local page to try a model"),
     "prepare": ("trainers.prepare", "prepares Indoor67 or Places205, once"),

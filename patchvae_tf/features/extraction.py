@@ -16,7 +16,7 @@ import tqdm
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.features import files as feature_files
-from patchvae_tf.saved_models import loaded as exported
+from patchvae_tf.saved_models import loaded, onnx_loaded
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
 
@@ -33,7 +33,8 @@ class FeaturesConfig(Settings):
     saved_model: str | None = setting(
         None,
         "Model",
-        "folder of an exported version, or of its run: then the newest version; needed",
+        "folder of an exported version, or of its run: then the newest version; or an .onnx file; "
+        "needed",
     )
     outputs: str = setting(
         "features",
@@ -99,6 +100,8 @@ def extract(config):
         InputError: bad settings, model or data, or an output that is there already.
         RunError: no image can be read, or the output cannot be written.
     """
+    is_onnx = config.saved_model.endswith(onnx_loaded.SUFFIX)
+    exported = onnx_loaded if is_onnx else loaded
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     image_size = config.image_size or facts.get("image_size")
@@ -108,7 +111,7 @@ def extract(config):
         raise InputError(
             f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
         )
-    exported.check_facts(facts, config.output_names, version)
+    loaded.check_facts(facts, config.output_names, version)
     batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
     job = {
         "model": exported.digest(version),
@@ -205,7 +208,7 @@ def _compute(function, stream, parts, batch_size):
             nonlocal rate
             first = None
             for indices, images, labels in stream.batches(batch_size, begin):
-                outputs = {name: tensor.numpy() for name, tensor in function(images).items()}
+                outputs = {name: np.asarray(output) for name, output in function(images).items()}
                 keys = np.array([stream.key(index) for index in indices])
                 yield {"index": indices, "key": keys, "label": labels, **outputs}
                 bar.update(indices[-1] + 1 - bar.n)

@@ -49,10 +49,11 @@ def check_facts(facts: dict, names: Iterable[str], version: pathlib.Path) -> Non
             for signature in _SIGNATURES
             for name in facts.get("signatures", {}).get(signature, {}).get("outputs", ())
         }
-        _check_outputs(names, offered, version)
+        check_outputs(names, offered, version)
 
 
-def _check_outputs(names, offered, version):
+def check_outputs(names: Iterable[str], offered: set[str], version: pathlib.Path) -> None:
+    """Raises InputError if not all the outputs of these names are offered."""
     unknown = [name for name in names if name not in offered]
     if unknown:
         raise InputError(
@@ -104,7 +105,7 @@ def function(
         for name, signature in signatures.items()
         for output in signature.structured_outputs
     }
-    _check_outputs(names, set(source), version)
+    check_outputs(names, set(source), version)
 
     @tf.function(
         autograph=False,

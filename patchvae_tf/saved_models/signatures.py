@@ -71,19 +71,20 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
-def encoder(model: keras.Model):
-    """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
+def encoder(model: keras.Model, image_size: int | None):
+    """Returns what the converters to LiteRT and ONNX take: `serving_default`, unchecked.
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN that computes in float32.
+        image_size: int, side of the images in pixels; None: any multiples of the stride.
 
     Returns:
-        (root, function): the object that holds the variables, and the concrete function.
+        (root, function): the object that holds the variables and, as `function`, the
+        `tf.function`; and its concrete function.
     """
-    size = model.image_size
-    spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-    # No copy: the converter folds batch normalisation by itself, and what it is to leave in float32
-    # is named by the model's own layers.
+    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
+    # No copy: the converters fold batch normalisation by themselves, and what LiteRT's is to leave
+    # in float32 is named by the model's own layers.
     functions = _Functions(model, model.backbone)
     function = tf.function(functions.encode, autograph=False, input_signature=[spec])
     root = tf.train.Checkpoint(function=function, variables=_variables(model))
