@@ -10,6 +10,7 @@ MODULES = {
     "serving": ("tensorflow_serving",),
     "parquet": ("pyarrow",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "beam": ("apache_beam", "pyarrow"),
     "demo": ("nicegui", "PIL", "matplotlib"),
 }
 

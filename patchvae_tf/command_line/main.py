@@ -15,6 +15,7 @@ COMMANDS = {
     "table": ("trainers.table", "trains and measures every row of the paper's table"),
     "export": ("export.saved_model", "writes a run's model for TF Serving, Python, LiteRT or ONNX"),
     "features": ("export.features", "computes the features of a whole data set"),
+    "beam-features": ("export.beam_features", "computes them by Apache Beam, on many machines"),
     "demo": ("export.demo", "serves a local page to try a model"),
     "prepare": ("trainers.prepare", "prepares Indoor67 or Places205, once"),
     "launch": ("trainers.launch", "starts a training on several workers"),

@@ -84,8 +84,13 @@ class FeaturesConfig(Settings):
     @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs to keep, each once, in the order given."""
-        names = [name.strip() for name in self.outputs.split(",")]
-        return tuple(dict.fromkeys(name for name in names if name))
+        return output_names(self.outputs)
+
+
+def output_names(outputs: str) -> tuple[str, ...]:
+    """The names between commas, each once, in the order given."""
+    names = [name.strip() for name in outputs.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def extract(config):
@@ -112,7 +117,7 @@ def extract(config):
             f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
         )
     loaded.check_facts(facts, config.output_names, version)
-    batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
+    batch_size = config.batch_size or default_batch_size(image_size)
     job = {
         "model": exported.digest(version),
         "outputs": list(config.output_names),
@@ -171,6 +176,11 @@ def extract(config):
     runs.write_json(record_path, record)
     shutil.rmtree(work_path)
     print(f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}")
+
+
+def default_batch_size(image_size: int) -> int:
+    """How many images of a size, in pixels of a side, are computed at once."""
+    return max(16, min(256, _BATCH_PIXELS // image_size**2))
 
 
 def _is_finished(job, output, record_path):

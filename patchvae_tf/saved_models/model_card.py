@@ -159,8 +159,9 @@ def _input(values):
         f"{sizes} "
         "`serving_bytes` takes whole files (JPEG, PNG, GIF, BMP, WEBP) of any sizes instead, makes "
         f"each square as in training (turned as its EXIF tag says, shorter side to {size}, then "
-        "the centre), and says in `valid` which could be read. Images that you decode yourself are "
-        "to be turned before they are sent.",
+        "the centre), and says in `valid` which could be read; `serving_examples` takes "
+        "`tf.train.Example`s with such a file in `image/encoded` or `image`. Images that you "
+        "decode yourself are to be turned before they are sent.",
     ]
 
 

@@ -15,7 +15,7 @@ if typing.TYPE_CHECKING:
 FILE = "model.onnx"
 
 _OPSET = 18
-_MOST_DIFFERENCE = 1e-4  # share of an output's largest number; rounding alone leaves some 1e-6
+_MOST_DIFFERENCE = 1e-4  # relative, of an output; rounding alone leaves some 1e-6
 
 
 def export_onnx(
@@ -34,8 +34,9 @@ def export_onnx(
         record: dict as `runs.read_record` returns it, for the model card.
 
     Returns:
-        (version, differences): pathlib.Path, and a dict output -> dict of `largest`, the largest
-        difference of a number, and `largest_value`, the SavedModel's largest by magnitude.
+        (version, differences): pathlib.Path, and a dict output -> dict of `relative`, |difference|
+        / |SavedModel's| of all numbers together, `largest`, the largest difference of a number, and
+        `largest_value`, the SavedModel's largest by magnitude.
 
     Raises:
         RunError: the file answers otherwise than the SavedModel; then there is no version.
@@ -77,22 +78,32 @@ def _differences(path, saved_model, images):
     """Compares at the trained size, and once at twice the height."""
     names = sorted(saved_model.structured_outputs)
     answer, _ = onnx_loaded.function(path, names, images.shape[1])
-    found = {name: {"largest": 0.0, "largest_value": 0.0} for name in names}
+    pairs = {name: [] for name in names}
     for batch in (images, np.concatenate([images[:1], images[:1]], axis=1)):
         outputs = answer(batch)
         expected = saved_model(images=tf.image.convert_image_dtype(batch, tf.float32))
-        for name, most in found.items():
-            value, difference = expected[name], outputs[name] - expected[name]
-            for key, numbers in (("largest", difference), ("largest_value", value)):
-                most[key] = float(np.maximum(most[key], np.abs(numbers).max()))  # NaN stays
-    for name, most in found.items():
-        if not most["largest"] <= _MOST_DIFFERENCE * most["largest_value"]:
-            raise RunError(
-                f"the ONNX file's `{name}` is up to {most['largest']:.2g} from the SavedModel's, "
-                f"whose largest number is {most['largest_value']:.2g}: it is not kept. Use the "
-                "versions of tf2onnx, onnx and onnxruntime that requirements-dev.txt names."
-            )
-    return found
+        for name in names:
+            pairs[name].append((outputs[name].ravel(), expected[name].numpy().ravel()))
+    return {
+        name: _difference(name, *map(np.concatenate, zip(*pairs[name], strict=True)))
+        for name in names
+    }
+
+
+def _difference(name, found, expected):
+    difference = found - expected
+    measured = {
+        "relative": float(np.linalg.norm(difference) / np.linalg.norm(expected)),
+        "largest": float(np.abs(difference).max()),
+        "largest_value": float(np.abs(expected).max()),
+    }
+    if not measured["relative"] <= _MOST_DIFFERENCE:  # NaN neither
+        raise RunError(
+            f"the ONNX file's `{name}` is {measured['relative']:.1e} from the SavedModel's, "
+            f"relative to it; {_MOST_DIFFERENCE:.0e} is allowed, and the file is not kept. Use the "
+            "versions of tf2onnx, onnx and onnxruntime that requirements-dev.txt names."
+        )
+    return measured
 
 
 def _card_section(differences):
@@ -102,11 +113,12 @@ def _card_section(differences):
             f"`{FILE}`, ONNX opset {_OPSET}. Asked by ONNX Runtime after it was written, beside "
             "the SavedModel:",
             "",
-            "| output | largest difference | largest number |",
-            "|---|---|---|",
+            "| output | relative difference | largest difference | largest number |",
+            "|---|---|---|---|",
             *(
-                f"| `{name}` | {most['largest']:.2g} | {most['largest_value']:.2g} |"
-                for name, most in differences.items()
+                f"| `{name}` | {one['relative']:.1e} | {one['largest']:.1e} "
+                f"| {one['largest_value']:.2g} |"
+                for name, one in differences.items()
             ),
             "",
         ]

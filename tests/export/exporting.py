@@ -75,6 +75,18 @@ def _expected_outputs(model, images):
     }
 
 
+def examples_of(files, name="image/encoded"):
+    """Serialized `tf.train.Example`s that hold image files."""
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))}
+            )
+        ).SerializeToString()
+        for file in files
+    ]
+
+
 def default_answer(loaded, images):
     """What `serving_default` of a loaded SavedModel says of an array of images."""
     return loaded.signatures["serving_default"](tf.constant(images))
