@@ -142,8 +142,8 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
         result.wait_until_finish()
     except Exception as error:  # whatever a runner raises
         raise RunError(
-            f"the pipeline failed ({str(error).strip().splitlines()[-1][:300]}). No output is "
-            "left: mend it, then give the same command."
+            f"the pipeline failed ({str(error).strip().splitlines()[-1][:300]}). Mend "
+            "that, then give the same command: it begins anew."
         ) from error
     if not FileSystems.exists(job.record):
         raise RunError(f"no image of {pattern} can be read: give images that can be.")

@@ -76,7 +76,11 @@ def test_a_process_without_us_and_keras_answers_the_same(exported, files, tmp_pa
 
 
 def test_a_session_as_tf_serving_holds_it_answers_the_same(exported, loaded, files):
-    batches = {"serving_default": random_images(2, SIZE), "serving_bytes": np.array(files, object)}
+    batches = {
+        "serving_default": random_images(2, SIZE),
+        "serving_bytes": np.array(files, object),
+        "serving_examples": np.array(examples_of(files), object),  # as TFX's BulkInferrer asks
+    }
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[1]))
 
