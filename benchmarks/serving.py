@@ -101,13 +101,14 @@ def measure(image_size, batch_sizes, rounds, seconds):
     rates = []
     for batch_size in batch_sizes:
         batch, encoded = images[:batch_size], tf.constant(files[:batch_size])
+        array = batch.numpy()
         jobs = {
             "keras": lambda batch=batch: bare(batch)[0].numpy(),
             "floats": lambda batch=batch: _answer(signatures["serving_default"], images=batch),
             "files": lambda encoded=encoded: _answer(
                 signatures["serving_bytes"], image_bytes=encoded
             ),
-            "onnx": lambda batch=batch.numpy(): session.run(None, {"images": batch}),
+            "onnx": lambda array=array: session.run(None, {"images": array}),
         }
         rates.append(_rates(image_size, batch_size, jobs, rounds, seconds))
     return start, rates
