@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import logging
 import os
+import pathlib
 import re
+import shutil
 from collections.abc import Sequence
 
 from patchvae_tf import extras, startup
@@ -133,6 +136,8 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
 
     from patchvae_tf.features import beam_pipeline
 
+    # What a worker in this process fails at comes back as an error; its trace helps no user.
+    logging.getLogger("apache_beam.runners.worker").setLevel(logging.CRITICAL)
     print(f"{', '.join(job.shapes)} of {pattern} by {model}", flush=True)
     try:
         options = PipelineOptions([f"--runner={config.runner}", *beam_options])
@@ -210,14 +215,16 @@ def _check_there(job, file_systems):
 
 
 def _clear(job, file_systems):
-    """Removes what a job left that was killed: shards without a record, and Beam's folders."""
+    """Removes what a job left that was killed: files without a record, and Beam's folders."""
     prefix, suffix = job.shards
-    folder, _, name = prefix.rpartition("/")
-    own = re.compile(rf"(.*/beam-temp-{re.escape(name)}(?:\.[a-z.]+)?-[0-9a-f]{{32}}/)")
-    patterns = [f"{prefix}-*-of-*{suffix}", job.unreadable, f"{folder}/beam-temp-{name}*/**"]
-    matches = file_systems.match(patterns)
-    paths = [metadata.path for match in matches[:2] for metadata in match.metadata_list]
-    temporary = [own.match(metadata.path) for metadata in matches[2].metadata_list]
-    paths += sorted({match[1] for match in temporary if match})
+    matches = file_systems.match([f"{prefix}-?????-of-?????{suffix}", job.unreadable])
+    paths = [metadata.path for match in matches for metadata in match.metadata_list]
     if paths:
         file_systems.delete(paths)
+    folder = pathlib.Path(prefix).parent
+    if folder.is_dir():  # on this machine
+        names = "|".join(re.escape(os.path.basename(path)) for path in (prefix, job.unreadable))
+        own = re.compile(rf"beam-temp-({names})-[0-9a-f]{{32}}")
+        for path in folder.iterdir():
+            if own.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)

@@ -197,7 +197,10 @@ def test_a_killed_pipeline_leaves_nothing_under_the_output_s_name(exported, tmp_
 def test_what_a_killed_job_left_goes_and_other_jobs_stay(config, tmp_path):
     hexadecimal = "0123456789abcdef" * 2
     left = ["features-00003-of-00009.parquet", f"beam-temp-features-{hexadecimal}/one"]
-    others = ["features2-00000-of-00001.parquet", f"beam-temp-features-b-{hexadecimal}/one"]
+    others = [
+        *("features2-00000-of-00001.parquet", "features-b-00000-of-00001.parquet"),
+        f"beam-temp-features-b-{hexadecimal}/one",
+    ]
     for name in (*left, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
