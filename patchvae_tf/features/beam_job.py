@@ -67,7 +67,7 @@ class Job:
         model: str, folder of the SavedModel.
         shapes: dict output -> shape of a row.
         batch_size: int, images computed at once.
-        output: str, ends in .parquet or .tfrecord.
+        output: str, ends in .parquet or .tfrecord; the files are called OUTPUT-00000-of-00001.
     """
 
     folder: str
@@ -76,13 +76,6 @@ class Job:
     shapes: dict
     batch_size: int
     output: str
-
-    @property
-    def shards(self) -> tuple[str, str]:
-        """What the shards' names begin and end with: between is `-00000-of-00001`."""
-        if self.output.endswith(".parquet"):
-            return self.output.removesuffix(".parquet"), ".parquet"
-        return self.output, ""
 
     @property
     def unreadable(self) -> str:
@@ -216,14 +209,13 @@ def _check_there(job, file_systems):
 
 def _clear(job, file_systems):
     """Removes what a job left that was killed: files without a record, and Beam's folders."""
-    prefix, suffix = job.shards
-    matches = file_systems.match([f"{prefix}-?????-of-?????{suffix}", job.unreadable])
+    matches = file_systems.match([f"{job.output}-?????-of-?????", job.unreadable])
     paths = [metadata.path for match in matches for metadata in match.metadata_list]
     if paths:
         file_systems.delete(paths)
-    folder = pathlib.Path(prefix).parent
+    folder = pathlib.Path(job.output).parent
     if folder.is_dir():  # on this machine
-        names = "|".join(re.escape(os.path.basename(path)) for path in (prefix, job.unreadable))
+        names = "|".join(re.escape(os.path.basename(path)) for path in (job.output, job.unreadable))
         own = re.compile(rf"beam-temp-({names})-[0-9a-f]{{32}}")
         for path in folder.iterdir():
             if own.fullmatch(path.name):

@@ -124,18 +124,17 @@ def _described(unreadable):
 
 def _written(rows, job):
     """Writes (key, label, outputs); returns the shards' paths. Each appears when it is whole."""
-    prefix, suffix = job.shards
-    if suffix:
+    if job.output.endswith(".tfrecord"):
+        examples = rows | "Examples" >> beam.MapTuple(files.example)
+        return examples | "Write" >> beam.io.WriteToTFRecord(job.output)
 
-        def columns(key, label, outputs):
-            flat = {name: output.ravel() for name, output in outputs.items()}
-            return {"key": key, "label": label, **flat}
+    def columns(key, label, outputs):
+        flat = {name: output.ravel() for name, output in outputs.items()}
+        return {"key": key, "label": label, **flat}
 
-        schema = files.parquet_schema(job.shapes, labelled=True)
-        writer = beam.io.WriteToParquet(prefix, schema, file_name_suffix=suffix)
-        return rows | "Columns" >> beam.MapTuple(columns) | "Write" >> writer
-    writer = beam.io.WriteToTFRecord(prefix)
-    return rows | "Examples" >> beam.MapTuple(files.example) | "Write" >> writer
+    schema = files.parquet_schema(job.shapes, labelled=True)
+    writer = beam.io.WriteToParquet(job.output, schema)
+    return rows | "Columns" >> beam.MapTuple(columns) | "Write" >> writer
 
 
 def _write_record(job, rows, unreadable, shards, listed, layout):

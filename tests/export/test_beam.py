@@ -99,7 +99,6 @@ def _read_tfrecord(output):
         },
     }
     files = [str(output.parent / name) for name in record["files"]]
-    assert all(f"{output.name}-00000-of-" in name for name in files[:1])
     examples = list(tf.data.TFRecordDataset(files))
     columns = {
         name: tensor.numpy()
@@ -127,6 +126,9 @@ def test_the_rows_are_those_of_export_features(config, expected, tmp_path, capsy
     assert counted == {"images": 40, "unreadable": 1}
     record = _record(output)
     assert (record["rows"], record["unreadable"]) == (40, 1)
+    shards = len(record["files"])
+    names = [f"{output.name}-{number:05}-of-{shards:05}" for number in range(shards)]
+    assert record["files"] == names
     assert record["class_names"] == ["ash", "oak"]
     (line,) = (tmp_path / f"features{suffix}.unreadable.jsonl").read_text().splitlines()
     assert json.loads(line) == {"key": "oak/21.png", "reason": "no image that can be read"}
@@ -196,10 +198,10 @@ def test_a_killed_pipeline_leaves_nothing_under_the_output_s_name(exported, tmp_
 
 def test_what_a_killed_job_left_goes_and_other_jobs_stay(config, tmp_path):
     hexadecimal = "0123456789abcdef" * 2
-    left = ["features-00003-of-00009.parquet", f"beam-temp-features-{hexadecimal}/one"]
+    left = ["features.parquet-00003-of-00009", f"beam-temp-features.parquet-{hexadecimal}/one"]
     others = [
-        *("features2-00000-of-00001.parquet", "features-b-00000-of-00001.parquet"),
-        f"beam-temp-features-b-{hexadecimal}/one",
+        *("features2.parquet-00000-of-00001", "features-b.parquet-00000-of-00001"),
+        f"beam-temp-features-b.parquet-{hexadecimal}/one",
     ]
     for name in (*left, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
