@@ -14,6 +14,7 @@ COMMANDS = {
     "report": ("trainers.report", "shows what a run has learned, as one page"),
     "table": ("trainers.table", "trains and measures every row of the paper's table"),
     "export": ("export.saved_model", "writes a run's model for TF Serving, Python, LiteRT or ONNX"),
+    "preset": ("export.preset", "makes a preset of a run: weights by name, with a card"),
     "features": ("export.features", "computes the features of a whole data set"),
     "beam-features": ("export.beam_features", "computes them by Apache Beam, on many machines"),
     "demo": ("export.demo", "serves a local page to try a model"),

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
+from patchvae_tf.saved_models import loaded
+
 
 class SavedModelHandler(ModelHandler[bytes, dict[str, np.ndarray], Any]):
     """Asks one signature, which has one input: strings [n], or arrays of one shape.
@@ -27,9 +29,7 @@ class SavedModelHandler(ModelHandler[bytes, dict[str, np.ndarray], Any]):
 
     def load_model(self) -> Any:
         """Returns what `run_inference` takes; once a process."""
-        import tensorflow as tf
-
-        return tf.saved_model.load(self._path)  # whole: it holds the signatures' weights
+        return loaded.load(self._path)  # whole: it holds the signatures' weights
 
     def run_inference(
         self, batch: Sequence[bytes], model: Any, inference_args: dict[str, Any] | None = None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from patchvae_tf import extras, startup
 from patchvae_tf.errors import InputError, RunError
-from patchvae_tf.features import extraction
+from patchvae_tf.features import computing
 from patchvae_tf.saved_models import loaded
 from patchvae_tf.settings import Settings, setting
 
@@ -52,7 +52,7 @@ class BeamConfig(Settings):
             raise InputError(
                 f"--output must end in {' or '.join(_SUFFIXES)}. Received: {self.output}"
             )
-        if not extraction.output_names(self.outputs):
+        if not computing.output_names(self.outputs):
             raise InputError("--outputs names nothing. Use e.g. features.")
         extras.require("beam", "export.beam_features")
 
@@ -115,8 +115,8 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
         folder=folder,
         pattern=pattern,
         model=model,
-        shapes=_shapes(facts, extraction.output_names(config.outputs), model),
-        batch_size=extraction.default_batch_size(facts["image_size"]),
+        shapes=_shapes(facts, computing.output_names(config.outputs), model),
+        batch_size=computing.batch_size_of(facts["image_size"]),
         output=_absolute(output),
     )
     _check_there(job, FileSystems)

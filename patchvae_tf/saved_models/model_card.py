@@ -111,7 +111,7 @@ def _markdown(values, more):
             *_training(run),
             "",
             "## Measured",
-            *_measured(run),
+            *measured(run),
             *_difference(values),
             "",
             "## Parameters",
@@ -235,7 +235,8 @@ def _training(run):
     ]
 
 
-def _measured(run):
+def measured(run: dict | None) -> list[str]:
+    """The measures of a run's record, as lines of Markdown."""
     result = (run or {}).get("result") or {}
     lines = [
         f"| {label} | {result[name]:.4g} |" for name, label in _MEASURES.items() if name in result
@@ -256,7 +257,7 @@ def _measured(run):
             "| accuracy of a classifier | not measured: no labels, or no images held out |"
         )
     parts = result.get("parts")
-    if parts:
+    if run and parts:
         lines += [
             "| parts that occur, held out | "
             f"{parts['parts_alive']} of {run['settings']['num_parts']} |",

@@ -1,52 +1,58 @@
-"""An exported model as an ONNX file: its facts and its answers, by ONNX Runtime.
+"""An exported model as an ONNX file: its facts, and its answers by ONNX Runtime."""
 
-The same functions as `loaded` has for a SavedModel.
-"""
-
+import dataclasses
 import hashlib
-import os
 import pathlib
-from collections.abc import Callable, Iterable
+import typing
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from patchvae_tf import extras
 from patchvae_tf.errors import InputError
-from patchvae_tf.saved_models import loaded
+
+if typing.TYPE_CHECKING:
+    import tensorflow as tf
 
 SUFFIX = ".onnx"
 
 METADATA = ("image_size", "stride")  # what the file says of itself, in pixels
 
 
-def version(path: str | os.PathLike) -> pathlib.Path:
-    """The file as a path.
+@dataclasses.dataclass(frozen=True)
+class OnnxModel:
+    """An ONNX file that is asked as a SavedModel is.
+
+    Attributes:
+        facts: `image_size`, `stride` and `signatures`, as a model card has them; {} for a file that
+            is not of our making.
+        signatures: name -> function of `images`, as `loaded.answering` takes them.
+    """
+
+    facts: dict
+    signatures: Mapping[str, Callable]
+
+
+def load(path: pathlib.Path) -> OnnxModel:
+    """Loads an ONNX file.
 
     Raises:
-        InputError: it is not there, or the extra `onnx` is not installed.
+        InputError: it is not there, cannot be read, or the extra `onnx` is not installed.
     """
-    path = pathlib.Path(path).expanduser()
     if not path.is_file():
         raise InputError(f"--saved_model {path} does not exist. Give an .onnx file, or a folder.")
     extras.require("onnx", f"--saved_model {path}")
-    return path
+    import onnxruntime
 
-
-def facts(path: pathlib.Path) -> dict:
-    """`image_size`, `stride` and `signatures`, as a model card has them; {} for another's file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    session = _session(path)
-    metadata = session.get_modelmeta().custom_metadata_map
-    if not all(name in metadata for name in METADATA):
-        return {}
-    outputs = [output.name for output in session.get_outputs()]
-    return {
-        **{name: int(metadata[name]) for name in METADATA},
-        "signatures": {"serving_default": {"outputs": outputs}},
-    }
+    try:
+        session = onnxruntime.InferenceSession(path)
+    except Exception as error:  # ONNX Runtime's have no base of their own
+        raise InputError(
+            f"the ONNX file {path} cannot be read ({_first_line(error)}). Export the model once "
+            "more."
+        ) from error
+    signature = _Signature(session, path)
+    return OnnxModel(_facts(session, signature), {"serving_default": signature})
 
 
 def digest(path: pathlib.Path) -> str:
@@ -54,51 +60,55 @@ def digest(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def function(
-    path: pathlib.Path, names: Iterable[str], image_size: int
-) -> tuple[Callable, dict[str, tuple[int, ...]]]:
-    """Loads the model, as `loaded.function` does.
+def _facts(session, signature):
+    metadata = session.get_modelmeta().custom_metadata_map
+    if not all(name in metadata for name in METADATA):
+        return {}
+    return {
+        **{name: int(metadata[name]) for name in METADATA},
+        "signatures": {"serving_default": {"outputs": signature.structured_outputs}},
+    }
 
-    Args:
-        path: pathlib.Path, as `version` returns it.
-        names: which outputs are wanted.
-        image_size: int, side of the square images in pixels.
 
-    Returns:
-        (function, shapes): uint8 images [n, size, size, 3] -> dict name -> float32 [n, ...]; and
-        dict name -> shape of a row.
+class _Signature:
+    """A session as a function of `images`, for a graph or without one.
 
-    Raises:
-        InputError: it cannot be read, has no such output, or takes no such images.
+    Attributes:
+        structured_outputs: names of the outputs; of another's file those that are float32.
     """
-    session = _session(path)
-    loaded.check_outputs(names, {output.name for output in session.get_outputs()}, path)
-    names = list(names)
 
-    def answer(images):
-        images = images.astype(np.float32) * np.float32(1 / 255)  # as `convert_image_dtype` does
-        return dict(zip(names, session.run(names, {"images": images}), strict=True))
+    def __init__(self, session, path):
+        self._session = session
+        self._path = path
+        self.structured_outputs = [
+            output.name for output in session.get_outputs() if output.type == "tensor(float)"
+        ]
 
-    try:
-        outputs = answer(np.zeros([1, image_size, image_size, 3], np.uint8))
-    except Exception as error:  # ONNX Runtime's have no base of their own
-        raise InputError(
-            f"{path} does not answer for `images` float32 [1, {image_size}, {image_size}, 3] "
-            f"({_first_line(error)}). Give a file that --format=onnx wrote."
-        ) from error
-    return answer, {name: output.shape[1:] for name, output in outputs.items()}
+    def __call__(self, images: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+        """dict output -> float32 [n, ...] of images float32 [n, H, W, 3], H and W known."""
+        import tensorflow as tf
 
+        names = self.structured_outputs
+        shapes = self._shapes(images.shape[1:])
+        answers = tf.nest.flatten(tf.numpy_function(self._run, [images], [tf.float32] * len(names)))
+        return {
+            name: tf.ensure_shape(answer, [None, *shape])  # a graph knows none of its own
+            for name, answer, shape in zip(names, answers, shapes, strict=True)
+        }
 
-def _session(path):
-    import onnxruntime
+    def _run(self, images):
+        return self._session.run(self.structured_outputs, {"images": images})
 
-    try:
-        return onnxruntime.InferenceSession(path)
-    except Exception as error:  # as above
-        raise InputError(
-            f"the ONNX file {path} cannot be read ({_first_line(error)}). Export the model once "
-            "more."
-        ) from error
+    def _shapes(self, image_shape):
+        """The shape of each output's row, as one black image's is."""
+        shape = [1, *image_shape]
+        try:
+            return [answer.shape[1:] for answer in self._run(np.zeros(shape, np.float32))]
+        except Exception as error:  # as above
+            raise InputError(
+                f"{self._path} does not answer for `images` float32 {shape} "
+                f"({_first_line(error)}). Give a file that --format=onnx wrote."
+            ) from error
 
 
 def _first_line(error):

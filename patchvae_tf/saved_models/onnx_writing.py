@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from patchvae_tf.errors import RunError
-from patchvae_tf.saved_models import model_card, onnx_loaded, signatures, versions
+from patchvae_tf.saved_models import loaded, model_card, onnx_loaded, signatures, versions
 
 if typing.TYPE_CHECKING:
     import keras
@@ -77,13 +77,13 @@ def _converted(function, model):
 def _differences(path, saved_model, images):
     """Compares at the trained size, and once at twice the height."""
     names = sorted(saved_model.structured_outputs)
-    answer, _ = onnx_loaded.function(path, names, images.shape[1])
+    answer = loaded.answering(onnx_loaded.load(path), names, path)
     pairs = {name: [] for name in names}
     for batch in (images, np.concatenate([images[:1], images[:1]], axis=1)):
-        outputs = answer(batch)
-        expected = saved_model(images=tf.image.convert_image_dtype(batch, tf.float32))
+        batch = tf.image.convert_image_dtype(batch, tf.float32)
+        outputs, expected = answer(batch), saved_model(images=batch)
         for name in names:
-            pairs[name].append((outputs[name].ravel(), expected[name].numpy().ravel()))
+            pairs[name].append((outputs[name].numpy().ravel(), expected[name].numpy().ravel()))
     return {
         name: _difference(name, *map(np.concatenate, zip(*pairs[name], strict=True)))
         for name in names

@@ -22,6 +22,7 @@ serialized `tf.train.Example`s, as TFX's BulkInferrer sends them, with such a fi
 `image/encoded` or, as TFDS writes them, in `image`.
 """
 
+import types
 import typing
 
 import keras
@@ -81,6 +82,22 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     root.all_variables = _variables(model)  # of heads and decoder too
     root.folded_variables = [weight.value for weight in folded.weights]
     return root, {name: functions.concrete(name) for name in NAMES}
+
+
+def inference(model: keras.Model) -> types.SimpleNamespace:
+    """What an exported model is to whoever wants features and codes, without the export.
+
+    Args:
+        model: PatchVAE, BetaVAE or BiGAN; left as it is.
+
+    Returns:
+        An object with `signatures`: name -> concrete function.
+    """
+    model = with_policy(model, "float32")
+    functions = _Functions(model, folding.folded(model.backbone))
+    signatures = {name: functions.concrete(name) for name in ("serving_default", "stages")}
+    # A concrete function does not keep the variables that it reads.
+    return types.SimpleNamespace(signatures=signatures, functions=functions)
 
 
 def encoder(model: keras.Model, image_size: int | None):

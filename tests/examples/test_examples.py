@@ -361,3 +361,40 @@ def test_what_the_command_writes_is_understood(run, patch_vae_version, tmp_path,
     lines = run("part_search.py", patch_vae_version, path, image, 0, 1).splitlines()
     assert lines[1].startswith("red/3.png: distance 0.00, ")
     assert all(line.startswith("red/") for line in lines[1:6])
+
+
+@FORMATS
+def test_near_duplicates_are_found_and_shown(run, images, outputs, tmp_path, suffix):
+    path, output = tmp_path / f"features{suffix}", tmp_path / "found"
+    keys = np.array([image.name for image in images])
+    write_features(path, {"key": keys, "features": outputs["features"]})
+    folder = images[0].parent
+    out = run("near_duplicates.py", path, folder, f"--output={output}", "--nearest=3")
+    lines = out.splitlines()
+    assert lines[0].startswith("31 images, ")
+    assert lines[1].split()[1:] == ["02.png", "30.png"]  # the last is the third, a little brighter
+    rows = [line.split(",") for line in (tmp_path / "found.csv").read_text().splitlines()]
+    assert rows[0] == ["image", "rank", "nearest", "likeness"]
+    assert len(rows) == 1 + 31 * 3
+    assert rows[1 + 2 * 3][:3] == ["02.png", "1", "30.png"]
+    standard = (outputs["features"] - outputs["features"].mean(0)) / outputs["features"].std(0)
+    first, other = standard[2], standard[30]
+    cosine = first @ other / np.linalg.norm(first) / np.linalg.norm(other)
+    assert float(rows[1 + 2 * 3][3]) == pytest.approx(cosine, abs=1e-3)
+    page = (tmp_path / "found.html").read_text()
+    sources = re.findall(r'src="([^"]+)"', page)
+    assert all((tmp_path / source).is_file() for source in sources)
+    assert sources[0].endswith("02.png")
+
+
+def test_near_duplicates_refuse_what_is_wrong(error, images, outputs, tmp_path):
+    path = tmp_path / "features.npz"
+    keys = np.array([image.name for image in images])
+    write_features(path, {"key": keys, "features": outputs["features"]})
+    script = "near_duplicates.py"
+    assert "has no 00.png: give the folder" in error(script, path, tmp_path)
+    assert "--nearest must be at least 1" in error(script, path, images[0].parent, "--nearest=0")
+    write_features(path, {"key": keys})
+    assert "holds no `key` and `features`" in error(script, path, images[0].parent)
+    path.write_text("x")
+    assert "cannot be read" in error(script, path, images[0].parent)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import patchvae_tf
 from patchvae_tf import InputError, RunError
 from patchvae_tf.features import extraction as features
+from patchvae_tf.saved_models import loaded as loaded_model
 from patchvae_tf.saved_models import onnx_loaded, signatures, versions
 from patchvae_tf.unsupervised import export
 from tests.export.exporting import ROOT, SIZE, assert_same, beta_vae, bigan, patch_vae, python
@@ -52,7 +54,10 @@ def test_every_model_in_float32(make, tmp_path):
     version, _ = _export(model, tmp_path)
     _, functions = signatures.exported_parts(model)
     names = list(functions["serving_default"].structured_outputs)
-    answer, shapes = onnx_loaded.function(version / "model.onnx", names, SIZE)
+    onnx_model = onnx_loaded.load(version / "model.onnx")
+    answer, shapes = loaded_model.of_images(
+        loaded_model.answering(onnx_model, names, version), SIZE
+    )
     pixels = _pixels(3, seed=1)
     expected = functions["serving_default"](images=tf.image.convert_image_dtype(pixels, tf.float32))
     assert_same(answer(pixels), expected, **CLOSE)
@@ -74,7 +79,7 @@ def test_the_file_says_what_it_takes_and_gives(exported_onnx):
         "occurrence": ["n", "h", "w", 4],
         "appearance": ["n", 4, 2],
     }
-    facts = onnx_loaded.facts(path)
+    facts = onnx_loaded.load(path).facts
     assert (facts["image_size"], facts["stride"]) == (SIZE, 8)
 
 
@@ -143,11 +148,39 @@ def test_features_of_a_data_set_are_the_saved_model_s(exported, exported_onnx, t
         _features(path, tmp_path / "size.npz", image_size=20, **settings)
 
 
-def test_files_that_are_not_ours_are_told(tmp_path):
+@pytest.mark.parametrize("pooling", ["mean", "max", "flat", "parts"])
+def test_embed_pools_and_crops_as_by_the_saved_model(pooling, exported, exported_onnx):
+    path, pixels = exported_onnx[0] / "model.onnx", _pixels(7, side=24, seed=3)
+    for settings in ({}, {"crops": 3, "image_size": 24}):
+        by_onnx, by_tensorflow = (
+            patchvae_tf.embed(pixels, model, pooling=pooling, **settings).features
+            for model in (path, exported[1])
+        )
+        np.testing.assert_allclose(by_onnx, by_tensorflow, **CLOSE)
+    assert by_onnx.shape == (7, {"flat": 3 * 3 * 128, "parts": 4 * (1 + 2)}.get(pooling, 128))
+
+
+def test_scikit_learn_and_joblib_take_the_file(exported_onnx, tmp_path):
+    joblib = pytest.importorskip("joblib", reason="the extra `sklearn` is not installed")
+    path, pixels = exported_onnx[0] / "model.onnx", _pixels(5)
+    joblib.dump(patchvae_tf.FeatureExtractor(str(path)).fit(pixels), tmp_path / "extractor")
+    found = joblib.load(tmp_path / "extractor").transform(pixels)
+    np.testing.assert_array_equal(found, patchvae_tf.embed(pixels, path).features)
+
+
+def test_another_depth_than_the_last_is_refused(exported_onnx):
+    with pytest.raises(InputError, match=r"model\.onnx has no conv1: it offers appearance, feat"):
+        patchvae_tf.embed(_pixels(2), exported_onnx[0] / "model.onnx", stage="conv1")
+
+
+def test_files_that_are_not_ours_are_told(tmp_path, monkeypatch):
     np.savez(tmp_path / "images.npz", x_train=_pixels(2))
     settings = {"dataset": str(tmp_path / "images.npz"), "image_size": SIZE}
     with pytest.raises(InputError, match=r"absent\.onnx does not exist. Give an \.onnx file"):
         _features(tmp_path / "absent.onnx", tmp_path / "out.npz", **settings)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"absent\.onnx does not exist"):
+        patchvae_tf.embed(_pixels(2), "absent.onnx")
     (tmp_path / "text.onnx").write_text("text")
     with pytest.raises(InputError, match=r"text\.onnx cannot be read \("):
         _features(tmp_path / "text.onnx", tmp_path / "out.npz", **settings)
