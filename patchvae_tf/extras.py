@@ -10,6 +10,8 @@ MODULES = {
     "sklearn": ("sklearn",),
     "serving": ("tensorflow_serving",),
     "parquet": ("pyarrow",),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "beam": ("apache_beam", "pyarrow"),
     "demo": ("nicegui", "PIL", "matplotlib"),
 }
 

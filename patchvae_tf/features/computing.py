@@ -1,4 +1,4 @@
-"""The computation that the command and `embed` share: a graph, and the batches that go through."""
+"""What the commands and `embed` share: a graph, and the batches that go through it."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -11,6 +11,12 @@ from patchvae_tf.saved_models import loaded
 
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
 FEATURES = "features"  # the output that pooling makes
+
+
+def output_names(outputs: str) -> tuple[str, ...]:
+    """The names between commas, each once, in the order given."""
+    names = [name.strip() for name in outputs.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def checked_size(image_size: int | None, source: Source) -> int:

@@ -60,7 +60,8 @@ def embed(
         images: an array, uint8 or floats in [0, 1], [n, H, W, 3]; a list of paths of image files;
             the path of a folder of images, where each sub-folder is a class; or another data set
             as `patchvae features` takes it. All are made squares of `image_size`.
-        model: a preset's name, e.g. "parts", or its folder; a run, or an export; or a model.
+        model: a preset's name, e.g. "parts", or its folder; a run, an export or an .onnx file; or a
+            model.
         pooling: "mean" or "max" over the places, "flat": all of them, or "parts": how probable each
             part is, and its look.
         stage: depth of φ, e.g. "conv1_3"; None for the last.

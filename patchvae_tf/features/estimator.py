@@ -22,7 +22,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     itself is read from its file where it is needed, and kept for the next call.
 
     Args:
-        model: str or path, a preset's name, e.g. "parts", or its folder; a run, or an export.
+        model: str or path, a preset's name, e.g. "parts", or its folder; a run, an export or an
+            .onnx file.
         pooling, stage, crops, image_size, batch_size: as of `patchvae_tf.embed`.
 
     Attributes:

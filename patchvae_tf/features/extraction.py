@@ -33,8 +33,8 @@ class FeaturesConfig(Pooling):
     saved_model: str | None = setting(
         None,
         "Model",
-        "a preset's name or folder; or the folder of an exported version, or of its run: then the "
-        "newest version; needed",
+        "a preset's name or folder; the folder of an exported version, or of its run: then the "
+        "newest version; or an .onnx file; needed",
     )
     outputs: str = setting(
         "features",
@@ -94,8 +94,7 @@ class FeaturesConfig(Pooling):
     @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs to keep, each once, in the order given."""
-        names = [name.strip() for name in self.outputs.split(",")]
-        return tuple(dict.fromkeys(name for name in names if name))
+        return computing.output_names(self.outputs)
 
 
 def extract(config):

@@ -1,6 +1,7 @@
-"""Where features come from: a preset, an export or a model in memory, all asked alike."""
+"""Where features come from: a preset, an export, an ONNX file or a model, all asked alike."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from patchvae_tf import backbones, pretrained
 from patchvae_tf.errors import InputError
-from patchvae_tf.saved_models import loaded
+from patchvae_tf.saved_models import loaded, onnx_loaded
 
 if typing.TYPE_CHECKING:
     import keras
@@ -39,9 +40,10 @@ class Source:
 
 
 def find(given: "str | os.PathLike | keras.Model") -> Source:
-    """The source that is meant by a preset's name or folder, a run, an export or a model.
+    """The source meant by a preset's name or folder, a run, an export, an .onnx file or a model.
 
-    Of a run it is the newest export. Nothing is loaded yet.
+    Of a run it is the newest export. Nothing is loaded yet but an .onnx file, which says nothing of
+    itself before.
 
     Raises:
         InputError: there is none.
@@ -52,24 +54,31 @@ def find(given: "str | os.PathLike | keras.Model") -> Source:
     if folder is not None:
         return _of_preset(os.fspath(given), folder)
     path = pathlib.Path(given).expanduser()
+    if path.suffix == onnx_loaded.SUFFIX and not path.is_dir():
+        model = onnx_loaded.load(path)
+        digest = functools.partial(onnx_loaded.digest, path)
+        return _of_export(path, model.facts, digest, lambda: model)
     if not path.exists() and os.sep not in os.fspath(given):
         raise InputError(
             f"there is no model {os.fspath(given)!r}: give a preset ("
-            f"{', '.join(pretrained.names())}), or the folder of a preset, a run or an export."
+            f"{', '.join(pretrained.names())}), the folder of a preset, a run or an export, or an "
+            ".onnx file."
         )
-    return _of_export(loaded.version(path))
+    version = loaded.version(path)
+    digest = functools.partial(loaded.digest, version)
+    return _of_export(version, loaded.facts(version), digest, lambda: loaded.load(version))
 
 
-def _of_export(version):
-    facts = loaded.facts(version)
+def _of_export(version, facts, digest, load):
+    """The source of what says of itself what a model card says, or nothing."""
     return Source(
         title=str(version),
         image_size=facts.get("image_size"),
         stride=facts.get("stride"),
         stages=tuple(name for name, _ in facts.get("stages", ())),
         check=lambda names: loaded.check_facts(facts, names, version),
-        digest=lambda: loaded.digest(version),
-        load=lambda: loaded.load(version),
+        digest=digest,
+        load=load,
     )
 
 

@@ -71,8 +71,11 @@ def digest(version: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def load(version: pathlib.Path):
+def load(version: str | os.PathLike):
     """Loads an exported model: an object with `signatures`.
+
+    Args:
+        version: its folder, wherever TensorFlow can read it.
 
     Raises:
         InputError: it cannot be read.

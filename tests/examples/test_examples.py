@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from patchvae_tf.features import extraction as features
 from tests.examples.conftest import write_features
-from tests.export.exporting import ROOT, SIZE
+from tests.export.exporting import ROOT, SIZE, patch_vae
 from tests.serving_double.serving import ServingDouble
 
 FORMATS = pytest.mark.parametrize("suffix", [".parquet", ".npz"])
@@ -128,6 +129,40 @@ def test_clients_tell_what_is_wrong(error, servers, images, script, interface):
     line = error(script, images[0], f"--address={nobody}")
     assert line.startswith(f"error: no answer from {nobody}")
     assert line.endswith("Give the right --address=HOST:PORT.")
+
+
+def test_onnx_needs_no_tensorflow(elsewhere, images, outputs, tmp_path, error):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("tf2onnx", reason="the extra `onnx` is not installed")
+    from patchvae_tf.saved_models import onnx_writing
+
+    keras.utils.set_random_seed(0)  # the model whose SavedModel gave `outputs`
+    pixels = np.stack([np.asarray(Image.open(path)) for path in images[:3]])
+    version, _ = onnx_writing.export_onnx(patch_vae(), tmp_path, pixels)
+    folder, environment = elsewhere
+    for name in ("tensorflow", "keras"):
+        (tmp_path / "absent" / name).mkdir(parents=True)
+        (tmp_path / "absent" / name / "__init__.py").write_text("raise ImportError('not here')")
+    absent = os.pathsep.join([str(tmp_path / "absent"), environment["PYTHONPATH"]])
+    done = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", ROOT / "examples/onnx_features.py"),
+            *(version / "model.onnx", *images[:3]),
+        ],
+        cwd=folder, env={**environment, "PYTHONPATH": absent}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "onnxruntime" in imported
+    assert not imported & {"tensorflow", "keras", "patchvae_tf"}
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for path, line, pooled in zip(images, lines, outputs["features"], strict=False):
+        name, first = line.split(": 128 features ")
+        assert name == str(path)
+        np.testing.assert_allclose([float(x) for x in first.split()], pooled[:4], atol=6e-4)
+    message = error("onnx_features.py", version / "model.onnx", version / "model.json")
+    assert message.startswith(f"error: {version / 'model.json'} cannot be read: ")
 
 
 def _features(count, seed):
