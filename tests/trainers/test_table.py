@@ -190,7 +190,7 @@ def test_data_without_labels_is_refused_before_any_training(tmp_path):
     assert done.returncode == 1
     assert "has no labels" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "t").glob("*/seed0"))
+    assert not (tmp_path / "t").exists()
 
 
 @pytest.mark.slow

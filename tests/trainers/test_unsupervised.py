@@ -314,7 +314,7 @@ def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message):
     assert "tensorflow" not in failed.stderr
 
 
-def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
+def test_wrong_data_gets_one_line_and_leaves_no_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "zero.npz").write_bytes(b"")
     np.savez(tmp_path / "wrong.npz", x_test=np.zeros((3, 8, 8, 3), "uint8"))
@@ -326,11 +326,11 @@ def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
         (f"{tmp_path / 'few.npz'} --batch_size=128", "batch_size is 128"),
         ("cifra100", "cifar100"),
     ):
-        # The same folder each time: a mistake must not make it another run's.
         failed = _run(f"--run_dir={tmp_path / 'run'}", *f"--dataset={dataset}".split())
         assert failed.returncode == 1
         assert message in failed.stderr.strip().splitlines()[-1]
         assert "Traceback" not in failed.stderr
+        assert not (tmp_path / "run").exists()
 
 
 def test_help_shows_every_flag_without_tensorflow():

@@ -102,13 +102,13 @@ def test_wrong_data_gets_one_line(tmp_path):
     refused("batch_size is 25: expected 1 to 24", whole, batch_size=25)
 
 
-def test_a_mistake_leaves_the_folder_free(images, tmp_path):
+def test_a_mistake_leaves_no_folder(images, tmp_path):
     flags = ("--untrained", f"--image_size={SIZE}", "--epochs=1")
     failed = run_transfer(*flags_of(images, tmp_path / "t", *flags, "--labels_per_class=1000"))
     assert failed.returncode == 1
     assert re.search(r"error: --labels_per_class=1000 is more than there is", failed.stderr)
     assert "Traceback" not in failed.stderr
-    assert not (tmp_path / "t/config.json").exists()
+    assert not (tmp_path / "t").exists()
 
 
 def test_help_shows_every_flag_without_tensorflow():
