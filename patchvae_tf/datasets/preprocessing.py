@@ -9,7 +9,7 @@ from patchvae_tf.datasets import orientation
 
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
-# No Python here depends on tensors: `tf.data` would spend as long on finding that out as on tracing.
+# No Python here depends on tensors: finding that out would take `tf.data` as long as tracing.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
 
