@@ -70,7 +70,14 @@ class Rates:
 
 
 def measure(image_size, batch_sizes, rounds, seconds):
-    """Returns (Start, list of Rates) for a new PatchVAE, exported to a temporary folder."""
+    """Returns (Start, list of Rates) for a new PatchVAE, exported to a temporary folder.
+
+    Args:
+        image_size: pixels of a side.
+        batch_sizes: images of a request.
+        rounds: that count; as many loads, but at most 3.
+        seconds: of each job in a round.
+    """
     import keras
     import onnxruntime
     import tensorflow as tf
@@ -84,7 +91,7 @@ def measure(image_size, batch_sizes, rounds, seconds):
     images = datasets.load("parts", "test", image_size=image_size).images[: max(batch_sizes)]
     with tempfile.TemporaryDirectory() as folder:
         version = saved_model.export_model(model, folder)
-        start, loaded = _start(version, image_size)
+        start, loaded = _start(version, image_size, loads=min(rounds, 3))
         onnx, _ = onnx_writing.export_onnx(model, versions.writable(f"{folder}/onnx"), images)
         session = onnxruntime.InferenceSession(onnx / onnx_writing.FILE)
     files = [tf.io.encode_jpeg(image).numpy() for image in images]
@@ -118,14 +125,14 @@ def _answer(signature, **inputs):
     return signature(**inputs)["features"].numpy()
 
 
-def _start(version, image_size):
+def _start(version, image_size, loads):
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
     quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    loads = [
+    load_times = [
         float(subprocess.check_output([sys.executable, "-c", _LOAD, version], env=quiet))
-        for _ in range(3)
+        for _ in range(loads)
     ]
     loaded = tf.saved_model.load(version)
     path = pathlib.Path(version, "assets.extra", "tf_serving_warmup_requests")
@@ -142,7 +149,7 @@ def _start(version, image_size):
     begin = time.perf_counter()
     _answer(loaded.signatures["serving_default"], images=image)
     first = time.perf_counter() - begin
-    return Start(image_size, statistics.median(loads), warm_up, first), loaded
+    return Start(image_size, statistics.median(load_times), warm_up, first), loaded
 
 
 def _rates(image_size, batch_size, jobs, rounds, seconds):

@@ -1,7 +1,7 @@
 """What of the user's Keras settings would make other networks than ours, or none.
 
-Checked when this module is imported, which is before the package imports Keras: with a backend that
-is not installed that import ends in a traceback.
+Checked when this module is imported, which is before the package imports TensorFlow and Keras: with
+a backend that is not installed that import ends in a traceback.
 """
 
 import json
@@ -16,13 +16,15 @@ _NEEDED = {"backend": "tensorflow", "image_data_format": "channels_last", "float
 def check_keras() -> None:
     """Raises InputError, which names the setting and its source, where Keras is set otherwise."""
     path = os.path.join(os.environ.get("KERAS_HOME") or "~/.keras", "keras.json")
-    if "keras" not in sys.modules:
-        backend = os.environ.get("KERAS_BACKEND") or _read(path).get("backend", "tensorflow")
-        _check("backend", backend, path)
-    import keras
+    if "keras" in sys.modules:
+        import keras
 
+        found = {name: getattr(keras.config, name)() for name in _NEEDED}
+    else:  # as Keras will find them: its import takes seconds, and another backend may end it
+        found = {**_NEEDED, **_read(path)}
+        found["backend"] = os.environ.get("KERAS_BACKEND") or found["backend"]
     for name in _NEEDED:
-        _check(name, getattr(keras.config, name)(), path)
+        _check(name, found[name], path)
 
 
 def _check(name, found, path):

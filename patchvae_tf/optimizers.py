@@ -61,7 +61,13 @@ class FusedAdam(keras.optimizers.Adam):
         if self.amsgrad:
             raise InputError("`amsgrad` is not offered here: use keras.optimizers.Adam for it.")
 
+    def _apply_weight_decay(self, variables):
+        """Nothing: Keras evaluates the schedule once for each weight here, which takes seconds to
+        trace. `update_step` knows its value."""
+
     def update_step(self, gradient, variable, learning_rate):
+        if self.weight_decay is not None and self._use_weight_decay(variable):
+            variable.assign_sub(variable * self.weight_decay * learning_rate)
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(

@@ -105,6 +105,9 @@ def _read_json(path):
 class RunFolder:
     """A run's folder, locked until it is closed, or the object is gone; `with` closes it.
 
+    A folder that it made goes with it if nothing was written there: a run that was refused before
+    it began leaves none.
+
     Attributes:
         path: pathlib.Path of the folder.
 
@@ -124,6 +127,7 @@ class RunFolder:
         self._writes = writes
         if not writes:
             return
+        made = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
@@ -133,15 +137,15 @@ class RunFolder:
             raise InputError(
                 f"{flag} {self.path} cannot be written: {error.strerror}. Choose another {flag}."
             ) from error
-        self._close = weakref.finalize(self, self._lock.close)
         try:
             # The system drops the lock with the process, however that ends.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self.close()
+            self._lock.close()
             raise InputError(
                 f"another process runs in {self.path}. Wait for it, or choose another {flag}."
             ) from error
+        self._close = weakref.finalize(self, _release, self._lock, self.path if made else None)
 
     def close(self) -> None:
         """Gives the lock back; more than once does no harm."""
@@ -221,6 +225,15 @@ class RunFolder:
                     kept.append(line + "\n")
         with replaced_when_whole(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def _release(lock, made):
+    """Gives a lock back; before, the folder `made` goes if the lock is all that is in it."""
+    with contextlib.suppress(OSError):
+        if made is not None and os.listdir(made) == [".lock"]:
+            (made / ".lock").unlink()
+            made.rmdir()
+    lock.close()
 
 
 def _short(value):

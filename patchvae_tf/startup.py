@@ -5,23 +5,23 @@ import os
 import sys
 import tempfile
 
-from patchvae_tf.errors import InputError
-
 
 def import_tensorflow() -> None:
     """Imports TensorFlow without the notes that it prints past its own log level.
 
     They are about the processor and absent GPUs, and help nobody. If the import fails, all that it
     printed is shown.
+
+    Raises:
+        InputError: Keras is set otherwise than this package needs.
     """
+    importlib.import_module("patchvae_tf.environment")  # checks it
     sys.stderr.flush()
     shown = os.dup(2)
     with tempfile.TemporaryFile() as held_back:
         os.dup2(held_back.fileno(), 2)
         try:
             importlib.import_module("tensorflow")
-        except InputError:
-            raise  # Keras is set otherwise than this package needs
         except BaseException:
             held_back.seek(0)
             os.write(shown, held_back.read())

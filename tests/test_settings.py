@@ -2,6 +2,7 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 
 from patchvae_tf.errors import InputError
@@ -115,7 +116,13 @@ def test_json_round_trip():
             "image_size must be a positive multiple .* 8. Received: 30. Use e.g. 24 or",
         ),
         ({"image_size": 0}, "image_size must be at least 8. Received: 0"),
+        ({"image_size": "16"}, "image_size must be a whole number. Received: '16'"),
         ({"num_parts": 0}, "num_parts must be at least 1. Received: 0"),
+        ({"num_parts": 2.5}, "num_parts must be a whole number. Received: 2.5"),
+        ({"num_parts": True}, "num_parts must be a whole number. Received: True"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number. Received: 'fast'"),
+        ({"horizontal_flip": 1}, "horizontal_flip must be True or False. Received: 1"),
+        ({"dataset": 3}, "dataset must be a text. Received: 3"),
         ({"appearance_dim": -2}, "appearance_dim must be at least 1. Received: -2"),
         ({"model": "bigan", "latent_dim": 0}, "latent_dim must be at least 1"),
         ({"batch_size": 0}, "batch_size must be at least 1. Received: 0"),
@@ -149,6 +156,13 @@ def test_json_round_trip():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         unsupervised_config(**settings)
+
+
+def test_numbers_of_numpy_and_whole_ones_for_others_are_numbers():
+    config = unsupervised_config(num_parts=np.int64(5), color_jitter=np.float32(0.5), part_side=1)
+    assert (config.num_parts, config.color_jitter, config.part_side) == (5, 0.5, 1.0)
+    with pytest.raises(InputError, match="num_parts must be a whole number. Received: None"):
+        PartCode(num_parts=None)
 
 
 def test_every_setting_has_a_group_and_a_text_of_its_own():

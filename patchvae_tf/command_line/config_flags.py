@@ -3,13 +3,12 @@
 import dataclasses
 import sys
 import textwrap
-import types
-import typing
 from collections.abc import Callable, Iterable
 
 from absl import flags
 
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.fields import plain_type
 
 _DEFINERS: dict[type, Callable] = {
     bool: flags.DEFINE_bool,
@@ -17,13 +16,6 @@ _DEFINERS: dict[type, Callable] = {
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
 }
-
-
-def _plain_type(annotation):
-    """`int` of `int | None`; any plain type as it is."""
-    if isinstance(annotation, types.UnionType):
-        return next(t for t in typing.get_args(annotation) if t is not type(None))
-    return annotation
 
 
 def define(fields: Iterable[dataclasses.Field]) -> None:
@@ -37,7 +29,7 @@ def define(fields: Iterable[dataclasses.Field]) -> None:
         if choices:
             flags.DEFINE_enum(field.name, None, choices, text)
         else:
-            _DEFINERS[_plain_type(field.type)](field.name, None, text)
+            _DEFINERS[plain_type(field.type)](field.name, None, text)
 
 
 def given(fields: Iterable[dataclasses.Field]) -> dict:
@@ -115,7 +107,7 @@ def _help(usage, fields, notes, whole):
 
 def _flag_help(field, notes):
     name, choices = field.name, field.metadata["choices"]
-    form = f"--[no]{name}" if _plain_type(field.type) is bool else f"--{name}"
+    form = f"--[no]{name}" if plain_type(field.type) is bool else f"--{name}"
     if choices:
         form += f"={'|'.join(choices)}"
     text = field.metadata["description"]

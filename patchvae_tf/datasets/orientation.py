@@ -30,21 +30,22 @@ def turned(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     Returns:
         `image`, or [width, height, channels] where it lay on its side.
     """
-
-    # Not inlined: each of its operations would be passed over one by one where there is no tag.
-    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-    def turn(image, encoded):
-        number = orientation(encoded)
-        upright = tf.cond(number >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
-        # By number, from 1: the steps in which rows and columns are read.
-        steps = tf.constant([[1, 1], [1, -1], [-1, -1], [-1, 1]] * 2)
-        row, column = tf.unstack(tf.gather(steps, number - 1))
-        return upright[::row, ::column]
-
     # Following the blocks takes as long as a small image; a search by one operation costs nothing.
     head = tf.strings.substr(encoded, 0, _HEAD)
     may_have_tags = tf.strings.regex_full_match(head, _MAY_HAVE_TAGS)
-    return tf.cond(may_have_tags, lambda: turn(image, encoded), lambda: image)
+    return tf.cond(may_have_tags, lambda: _turned(image, encoded), lambda: image)
+
+
+# Traced once in a process, and not inlined: each of its operations would be passed over one by one
+# where there is no tag.
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def _turned(image, encoded):
+    number = orientation(encoded)
+    upright = tf.cond(number >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+    # By number, from 1: the steps in which rows and columns are read.
+    steps = tf.constant([[1, 1], [1, -1], [-1, -1], [-1, 1]] * 2)
+    row, column = tf.unstack(tf.gather(steps, number - 1))
+    return upright[::row, ::column]
 
 
 def orientation(encoded: tf.Tensor) -> tf.Tensor:
@@ -57,17 +58,18 @@ def orientation(encoded: tf.Tensor) -> tf.Tensor:
         int32 scalar from 1 (as it is) to 8; 1 where there is no tag, or none that is valid.
     """
     first = tf.strings.substr(encoded, 0, 2)
-    return tf.case(
+    start = tf.case(
         [
-            (tf.equal(first, b"\xff\xd8"), lambda: _of_jpeg(encoded)),
-            (tf.equal(first, b"\x89P"), lambda: _of_png(encoded)),
-            (tf.equal(first, b"RI"), lambda: _of_webp(encoded)),
+            (tf.equal(first, b"\xff\xd8"), lambda: _start_in_jpeg(encoded)),
+            (tf.equal(first, b"\x89P"), lambda: _start_in_png(encoded)),
+            (tf.equal(first, b"RI"), lambda: _start_in_webp(encoded)),
         ],
-        default=lambda: tf.constant(1),
+        default=lambda: tf.constant(0),
     )
+    return tf.cond(start > 0, lambda: _of_tags(encoded, start), lambda: tf.constant(1))
 
 
-def _of_jpeg(encoded):
+def _start_in_jpeg(encoded):
     def look(position):
         """(position of the next segment, start of the tags or 0, whether to go on)."""
         header = _bytes(encoded, position, 10)
@@ -81,7 +83,7 @@ def _of_jpeg(encoded):
     return _searched(encoded, 2, look)
 
 
-def _of_png(encoded):
+def _start_in_png(encoded):
     def look(position):
         header = _bytes(encoded, position, 8)
         length = _integer(header[:4], False)
@@ -93,7 +95,7 @@ def _of_png(encoded):
     return _searched(encoded, 8, look)
 
 
-def _of_webp(encoded):
+def _start_in_webp(encoded):
     def look(position):
         header = _bytes(encoded, position, 14)
         length = _integer(header[4:8], True)
@@ -106,11 +108,11 @@ def _of_webp(encoded):
     # Only the extended form can have tags, and says so.
     header = _bytes(encoded, 12, 9)
     has_tags = tf.reduce_all(header[:4] == list(b"VP8X")) & (header[8] // 8 % 2 == 1)
-    return tf.cond(has_tags, lambda: _searched(encoded, 12, look), lambda: tf.constant(1))
+    return tf.cond(has_tags, lambda: _searched(encoded, 12, look), lambda: tf.constant(0))
 
 
 def _searched(encoded, first, look):
-    """Follows blocks from position `first` until `look` finds the tags; their orientation."""
+    """Follows blocks from position `first` until `look` finds the tags; their start, or 0."""
     size = tf.strings.length(encoded)
 
     def goes_on(count, position, start, more):
@@ -122,7 +124,7 @@ def _searched(encoded, first, look):
 
     begin = (tf.constant(0), tf.constant(first), tf.constant(0), tf.constant(True))
     _, _, start, _ = tf.while_loop(goes_on, step, begin, parallel_iterations=1)
-    return tf.cond(start > 0, lambda: _of_tags(encoded, start), lambda: tf.constant(1))
+    return start
 
 
 def _of_tags(encoded, start):
@@ -151,5 +153,5 @@ def _bytes(encoded, position, count):
 
 def _integer(values, is_little):
     """The integer that the bytes of the last axis, int32, write; negative from 2^31 on."""
-    values = tf.cond(tf.convert_to_tensor(is_little), lambda: values, lambda: values[..., ::-1])
+    values = tf.where(is_little, values, values[..., ::-1])
     return tf.reduce_sum(values * 256 ** tf.range(values.shape[-1]), axis=-1)

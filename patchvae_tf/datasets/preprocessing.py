@@ -9,7 +9,11 @@ from patchvae_tf.datasets import orientation
 
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
+# No Python here depends on tensors: finding that out would take `tf.data` as long as tracing.
+_as_it_is = tf.autograph.experimental.do_not_convert
 
+
+@_as_it_is
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
 
@@ -44,7 +48,11 @@ def _decode_any(encoded):
         pixels, tf.constant(MAX_PIXELS, tf.int64), "the image has too many pixels"
     )
     with tf.control_dependencies([small]):
-        return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        return _decode(encoded)
+
+
+def _decode(encoded):
+    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
 
 
 def _claimed_pixels(encoded):
@@ -92,7 +100,7 @@ def _decode_webp_or_bmp(encoded):
             # ... and takes palette indices of BMP for grey.
             (is_palette_bmp, lambda: _decode_palette_bmp(encoded)),
         ],
-        default=lambda: _decode_any(encoded),
+        default=lambda: _decode(encoded),
     )
 
 
@@ -122,6 +130,7 @@ def _decode_palette_bmp(encoded):
     return tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
 
 
+@_as_it_is
 def resize_and_crop(image, size: int) -> tf.Tensor:
     """Makes an image square: shorter side to `size`, then the centre.
 

@@ -8,7 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from patchvae_tf.datasets import arrays
-from patchvae_tf.datasets.decoding import NO_LABEL, EncodedExamples, decoded_batches
+from patchvae_tf.datasets.decoding import (
+    NO_LABEL,
+    EncodedExamples,
+    decode_examples,
+    decoded_batches,
+)
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.errors import InputError
 
@@ -25,6 +30,8 @@ class ImageStream:
         batches: function (batch_size, start) -> iterator of (indices int64 [k], images uint8
             [k, size, size, 3], labels int64 [k]) in order, from example `start` on; unreadable
             ones are passed over. A label is -1 where there is none.
+        take: function of indices int64 [n] -> their images uint8 [n, size, size, 3]; raises
+            InputError where more than 1 % cannot be read.
     """
 
     count: int
@@ -32,6 +39,7 @@ class ImageStream:
     labelled: bool
     class_names: tuple[str, ...] | None
     batches: Callable[[int, int], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+    take: Callable[[np.ndarray], np.ndarray]
 
     def __len__(self):
         return self.count
@@ -100,6 +108,11 @@ def stream_of(source, image_size: int) -> ImageStream:
             labels = np.full(len(indices), -1) if source.labels is None else source.labels[indices]
             yield indices, source.images[indices[0] : indices[-1] + 1], labels
 
+    def taken(indices):
+        if is_encoded:
+            return decode_examples(source.take(indices), image_size=image_size).images
+        return source.images[indices]
+
     is_encoded = isinstance(source, EncodedExamples)
     return ImageStream(
         count=len(source),
@@ -107,4 +120,5 @@ def stream_of(source, image_size: int) -> ImageStream:
         labelled=source.labelled if is_encoded else source.labels is not None,
         class_names=source.class_names,
         batches=decoded if is_encoded else sliced,
+        take=taken,
     )

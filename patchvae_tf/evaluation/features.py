@@ -49,7 +49,9 @@ def occurrence_maps(model: keras.Model, images: np.ndarray) -> np.ndarray:
 def _in_batches(function, images):
     """A function of float images, for all of many uint8 ones."""
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    any_count = tf.TensorSpec([None, *images.shape[1:]], images.dtype)  # traced once, not twice
+
+    @tf.function(autograph=False, input_signature=[any_count])
     def converted(batch):
         return function(tf.image.convert_image_dtype(batch, tf.float32))
 

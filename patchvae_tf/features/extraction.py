@@ -134,47 +134,44 @@ def extract(config):
         return
     if not (work_path / "job.json").exists():
         _check_absent(output)
-    work = runs.RunFolder(work_path, flag="--output")
-    work.check("job.json", job, "other settings")
+    with runs.RunFolder(work_path, flag="--output") as work:
+        work.check("job.json", job, "other settings")
 
-    # TensorFlow takes seconds to import: not before the settings are known to be right.
-    startup.import_tensorflow()
-    from patchvae_tf import datasets
+        # TensorFlow takes seconds to import: not before the settings are known to be right.
+        startup.import_tensorflow()
+        from patchvae_tf import datasets
 
-    print(f"{', '.join(config.output_names)} of {config.dataset} by {source.title}", flush=True)
-    try:
+        print(f"{', '.join(config.output_names)} of {config.dataset} by {source.title}", flush=True)
         stream = datasets.stream(
             config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
         )
         function, shapes = computing.function(source, config.output_names, how, image_size)
-    except InputError:
-        if not (work_path / "job.json").exists():
-            shutil.rmtree(work_path)  # nothing has been computed yet
-        raise
-    facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
-    work.check("data.json", facts_of_data, "other images")
-    runs.write_json(work_path / "job.json", job)
-    runs.write_json(work_path / "data.json", facts_of_data)
-    parts = feature_files.Parts(work_path, shapes, stream.labelled, stream.class_names)
-    images_per_second = _compute(function, stream, parts, batch_size)
+        facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
+        work.check("data.json", facts_of_data, "other images")
+        runs.write_json(work_path / "job.json", job)
+        runs.write_json(work_path / "data.json", facts_of_data)
+        parts = feature_files.Parts(work_path, shapes, stream.labelled, stream.class_names)
+        images_per_second = _compute(function, stream, parts, batch_size)
 
-    skipped = _skipped(stream, parts)
-    with _write_errors_named(output):
-        written = feature_files.WRITERS[output.suffix](parts, output)
-    record = {
-        **job,
-        "version": source.title,
-        "rows": parts.count,
-        "files": [path.name for path in written],
-        "shapes": {name: list(shape) for name, shape in shapes.items()},
-        "labelled": stream.labelled,
-        "class_names": stream.class_names and list(stream.class_names),
-        "skipped": skipped,
-        "images_per_second": images_per_second,
-    }
-    runs.write_json(record_path, record)
-    shutil.rmtree(work_path)
-    print(f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}")
+        skipped = _skipped(stream, parts)
+        with _write_errors_named(output):
+            written = feature_files.WRITERS[output.suffix](parts, output)
+        record = {
+            **job,
+            "version": source.title,
+            "rows": parts.count,
+            "files": [path.name for path in written],
+            "shapes": {name: list(shape) for name, shape in shapes.items()},
+            "labelled": stream.labelled,
+            "class_names": stream.class_names and list(stream.class_names),
+            "skipped": skipped,
+            "images_per_second": images_per_second,
+        }
+        runs.write_json(record_path, record)
+        shutil.rmtree(work_path)
+        print(
+            f"wrote {', '.join(map(str, written))}: {record['rows']:,} rows; record: {record_path}"
+        )
 
 
 def _is_finished(job, output, record_path):

@@ -16,7 +16,7 @@ from patchvae_tf.models import presets
 from patchvae_tf.models.distributed import DistributedModel
 from patchvae_tf.models.inputs import check_data, model_images
 from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
-from patchvae_tf.settings.architecture import Backbone, check_image_size
+from patchvae_tf.settings.architecture import Backbone
 
 _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is finite
 
@@ -52,7 +52,7 @@ class UnsupervisedModel(DistributedModel):
 
     def __init__(self, image_size, backbone="resnet9", stride=None, seed=0, **kwargs):
         super().__init__(seed, **kwargs)
-        check_image_size(image_size, backbone, stride)
+        Backbone(image_size, backbone, stride)  # checks them
         self.image_size = image_size
         self.backbone_name = backbone
         self.stride = backbones.checked_stride(backbone, stride)

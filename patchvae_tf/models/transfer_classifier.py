@@ -11,7 +11,7 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.layers import BatchNormalization
 from patchvae_tf.models.distributed import DistributedModel, dtype_policy_scope
 from patchvae_tf.models.inputs import model_images
-from patchvae_tf.settings.architecture import check_image_size
+from patchvae_tf.settings.architecture import Backbone
 
 _DROPOUT = 0.5
 _HIDDEN_UNITS = 512
@@ -149,7 +149,7 @@ class TransferClassifier(FeatureClassifier):
             raise InputError(
                 f"`freeze` must be one of none, {', '.join(stages)}. Received: {freeze}"
             )
-        check_image_size(image_size, backbone, stride)
+        Backbone(image_size, backbone, stride)  # checks them
         *_, last = stages.values()
         shape = (image_size // stride, image_size // stride, last.channels)
         super().__init__(num_classes, shape, weight_decay, seed, **kwargs)

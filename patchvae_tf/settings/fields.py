@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import numbers
+import os
+import types
 import typing
 
 from patchvae_tf.errors import InputError
@@ -51,11 +54,12 @@ class Settings:
     those of all its bases are called.
 
     Raises:
-        InputError: a setting is out of its range, or does not go with another.
+        InputError: a setting is of another type or out of its range, or does not go with another.
     """
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
+            check_type(field, getattr(self, field.name))
             _check_range(field, getattr(self, field.name))
         for one in reversed(type(self).__mro__):  # what it is made of, before how it goes together
             if "check" in vars(one):
@@ -91,6 +95,32 @@ def data_dir_setting(default: str = "~/tensorflow_datasets"):
     return setting(
         None, "Data", f"folder of prepared TFDS data sets (default: {default})", rare=True
     )
+
+
+# Type of a field -> what it takes (NumPy's numbers too), and how a person says it.
+_TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "True or False"),
+    int: ((numbers.Integral,), "a whole number"),
+    float: ((numbers.Real,), "a number"),
+    str: ((str, os.PathLike), "a text"),
+}
+
+
+def plain_type(annotation: typing.Any) -> type:
+    """`int` of `int | None`; any plain type as it is."""
+    if isinstance(annotation, types.UnionType):
+        return next(one for one in typing.get_args(annotation) if one is not types.NoneType)
+    return annotation
+
+
+def check_type(field: dataclasses.Field, value: object) -> None:
+    """Raises InputError unless the value is of the field's type."""
+    plain = plain_type(field.type)
+    taken, wanted = _TAKEN[plain]
+    if value is None and plain is not field.type:
+        return
+    if not isinstance(value, taken) or (isinstance(value, bool) and plain is not bool):
+        raise InputError(f"{field.name} must be {wanted}. Received: {value!r}")
 
 
 def _check_range(field, value):

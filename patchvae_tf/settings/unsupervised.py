@@ -13,6 +13,7 @@ from patchvae_tf.settings import paper_datasets, recipes
 from patchvae_tf.settings.architecture import Backbone, GlobalCode, PartCode
 from patchvae_tf.settings.fields import (
     Settings,
+    check_type,
     data_dir_setting,
     precision_setting,
     seed_setting,
@@ -191,15 +192,16 @@ def unsupervised_config(**given: typing.Any) -> UnsupervisedConfig:
         One of the model's class in `CONFIGS`; its `to_json()` makes an equal one.
 
     Raises:
-        InputError: a setting is unknown, is for another model, or is out of range.
+        InputError: a setting is unknown, is for another model, of another type or out of range.
     """
     given = {name: value for name, value in given.items() if value is not None}
     model = given.get("model", Choice.model)
     if model not in CONFIGS:
         UnsupervisedConfig(model=model)  # raises: not one of them
     names = names_of(model)
-    for name in given:
+    for name, value in given.items():
         _check_applies(name, model, names)
+        check_type(all_fields()[name], value)
     paper = paper_datasets.values(given.get("paper_dataset"))
     said = {**paper, **given}
     dataset = said.get("dataset", Data.dataset)

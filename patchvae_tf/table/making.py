@@ -41,27 +41,27 @@ def make(config: TableConfig, options: Options, stop_request) -> None:
     # A table with more seeds is the same table.
     one_seed = dataclasses.replace(config, seeds=1)
     default_dir = runs.default_dir(one_seed, config.image_size, "table")
-    folder = runs.RunFolder(options.table_dir or default_dir, flag="--table_dir")
-    settings = {name: value for name, value in config.to_json().items() if name != "seeds"}
-    folder.check("config.json", settings, "other settings")
-    todo = jobs(config, folder.path)
-    left = [job for job in todo if not _is_done(job)]
-    print(f"{len(todo)} trainings, {len(todo) - len(left)} of them done, in {folder.path}")
-    failures = {}
-    if left:
-        _check_data(todo)
-        runs.write_json(folder.path / "config.json", settings)
-        failures = _train_all(
-            left,
-            stop_request,
-            lambda failures: table_report.write(config, todo, failures, folder.path),
-        )
-    report = table_report.write(config, todo, failures, folder.path)
-    table_report.draw(report, folder.path / "table.png")
-    print(f"\n{table_report.markdown(report)}")
-    print(f"table.md, table.json, table.png: {folder.path}")
-    if failures:
-        raise table_report.incomplete(failures)
+    with runs.RunFolder(options.table_dir or default_dir, flag="--table_dir") as folder:
+        settings = {name: value for name, value in config.to_json().items() if name != "seeds"}
+        folder.check("config.json", settings, "other settings")
+        todo = jobs(config, folder.path)
+        left = [job for job in todo if not _is_done(job)]
+        print(f"{len(todo)} trainings, {len(todo) - len(left)} of them done, in {folder.path}")
+        failures = {}
+        if left:
+            _check_data(todo)
+            runs.write_json(folder.path / "config.json", settings)
+            failures = _train_all(
+                left,
+                stop_request,
+                lambda failures: table_report.write(config, todo, failures, folder.path),
+            )
+        report = table_report.write(config, todo, failures, folder.path)
+        table_report.draw(report, folder.path / "table.png")
+        print(f"\n{table_report.markdown(report)}")
+        print(f"table.md, table.json, table.png: {folder.path}")
+        if failures:
+            raise table_report.incomplete(failures)
 
 
 def _train_all(jobs, stop_request, on_job):

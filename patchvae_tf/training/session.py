@@ -121,7 +121,12 @@ def run(trainer: Trainer, folder: str | os.PathLike, stop_request) -> None:
         interruption.Stop: stopped on request, all saved.
     """
     cluster = workers.from_environment()
-    run_folder = runs.RunFolder(folder, flag=f"--{trainer.folder_setting}", writes=cluster.is_chief)
+    flag = f"--{trainer.folder_setting}"
+    with runs.RunFolder(folder, flag=flag, writes=cluster.is_chief) as run_folder:
+        _run(trainer, run_folder, cluster, stop_request)
+
+
+def _run(trainer, run_folder, cluster, stop_request):
     settings = trainer.config.to_json()
     run_folder.check("config.json", settings, "other settings", trainer.advice)
     if run_folder.result is not None:

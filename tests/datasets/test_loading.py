@@ -34,6 +34,20 @@ def test_image_size_must_be_positive():
         datasets.load("parts", image_size=0)
 
 
+def test_a_stream_gives_the_images_of_any_indices(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), "uint8")
+    np.savez(tmp_path / "images.npz", x_train=pixels)
+    (tmp_path / "folder").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "folder" / f"{number}.png")
+    for source in ("images.npz", "folder"):
+        stream = datasets.stream(str(tmp_path / source), "train", image_size=8)
+        np.testing.assert_array_equal(stream.take(np.array([3, 0, 3])), pixels[[3, 0, 3]])
+    (tmp_path / "folder/1.png").unlink()
+    with pytest.raises(InputError, match=r"1 of 2 images cannot be read \('1.png'\)"):
+        stream.take(np.array([1, 2]))
+
+
 def test_what_is_kept_is_read_once(tmp_path):
     def write(value):
         images = np.full((4, 8, 8, 3), value, "uint8")

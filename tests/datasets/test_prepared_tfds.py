@@ -142,6 +142,7 @@ def test_tfrecord_and_array_record_hold_the_same_images(file_format, tmp_path, n
     indices, late, _ = next(stream.batches(4, 7))  # from the eighth on
     np.testing.assert_array_equal(indices, [7, 8, 9, 10])
     np.testing.assert_array_equal(late, PIXELS[7:11])
+    np.testing.assert_array_equal(stream.take(np.array([9, 2])), PIXELS[[9, 2]])
 
 
 def test_cifar100(test_data, no_network):

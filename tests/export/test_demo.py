@@ -45,7 +45,7 @@ def test_an_image_s_own_file_is_the_nearest(shown, folder, exported):
         (nearest, distance), (_, next_distance) = index.nearest(part, appearance, 2)
         assert nearest == 3
         assert distance < 1e-3 < next_distance
-    np.testing.assert_array_equal(index.image(3), image)
+    np.testing.assert_array_equal(index.images([3]), image[None])
 
 
 def test_pictures_are_named_and_are_png(shown, folder):

@@ -5,9 +5,6 @@ import logging
 import os
 import pathlib
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pyarrow.parquet
@@ -17,6 +14,7 @@ import tensorflow as tf
 from patchvae_tf import InputError, RunError, datasets, runs
 from patchvae_tf.features import extraction as features
 from patchvae_tf.features import files as feature_files
+from tests import processes
 from tests.export.exporting import ROOT, SIZE, default_answer, python, write_two_classes
 
 OUTPUTS = "features,occurrence,conv1"
@@ -183,9 +181,9 @@ def _flags(settings):
 
 
 def test_a_stopped_job_goes_on_to_the_same_file(exported, tmp_path):
-    # 40,000 images are computed in several seconds: time to stop it in the middle.
-    pixels = np.random.default_rng(2).integers(0, 256, (40_000, SIZE, SIZE, 3), "uint8")
-    np.savez(tmp_path / "images.npz", x_train=pixels, y_train=np.arange(40_000) % 7)
+    # Five parts, each computed in some tenths of a second: time to stop it in the middle.
+    pixels = np.random.default_rng(2).integers(0, 256, (17_000, SIZE, SIZE, 3), "uint8")
+    np.savez(tmp_path / "images.npz", x_train=pixels, y_train=np.arange(17_000) % 7)
     settings = {
         "saved_model": exported[1].parent,  # the newest version
         "dataset": tmp_path / "images.npz",
@@ -194,35 +192,28 @@ def test_a_stopped_job_goes_on_to_the_same_file(exported, tmp_path):
     }
     whole, stopped = tmp_path / "whole.npz", tmp_path / "stopped.npz"
     work = tmp_path / ".stopped.npz.partial"
-    command = ["-m", "export.features", *_flags(settings)]
-    assert python(*command, f"--output={whole}", cwd=ROOT).returncode == 0
+    command = ["export.features", *_flags(settings)]
+    assert processes.run(*command, f"--output={whole}").returncode == 0
 
     def stop_in_the_middle(number):
         """Returns what the process said, after one more part was written."""
         before = set(work.glob("part-*.npz"))
-        process = subprocess.Popen(
-            [sys.executable, *command, f"--output={stopped}"],
-            cwd=ROOT,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        while set(work.glob("part-*.npz")) == before:
-            assert process.poll() is None
-            time.sleep(0.002)
+        process = processes.Running(*command, f"--output={stopped}")
+        process.wait_for(lambda: set(work.glob("part-*.npz")) != before)
         process.send_signal(number)
-        errors = process.communicate()[1]
-        assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
+        done = process.finished()
+        assert done.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[number]
         assert not stopped.exists()
-        return errors
+        return done.stderr
 
     assert "the same command goes on from here" in stop_in_the_middle(signal.SIGINT)
     stop_in_the_middle(signal.SIGKILL)
     kept = {path.name: path.stat().st_mtime_ns for path in work.glob("part-*.npz")}
-    assert 0 < len(kept) < 10
-    other = python(*command, f"--output={stopped}", "--image_size=24", cwd=ROOT)
+    assert 0 < len(kept) < 5
+    other = processes.run(*command, f"--output={stopped}", "--image_size=24")
     assert other.returncode == 1
     assert "other settings: image_size is 16 there and 24 now" in other.stderr
-    done = python(*command, f"--output={stopped}", cwd=ROOT)
+    done = processes.run(*command, f"--output={stopped}")
     assert done.returncode == 0, done.stderr
     assert stopped.read_bytes() == whole.read_bytes()
     assert not work.exists()
@@ -258,14 +249,25 @@ def test_a_full_disk_leaves_nothing_half_written(config, tmp_path, monkeypatch):
     features.extract(config())
 
 
-def test_memory_does_not_grow_with_the_images(exported, tmp_path):
+def _mean_model(folder):
+    """A SavedModel of another maker: the mean of an image."""
+    specification = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
+    mean = tf.function(
+        lambda images: {"mean": tf.reduce_mean(images, axis=[1, 2])},
+        input_signature=[specification],
+    )
+    tf.saved_model.save(tf.Module(), folder, signatures={"serving_default": mean})
+    return str(folder)
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path):
     # The same process on few and on many files: the decoded ones would take 100 MB.
     program = (
         "import resource, sys\n"
         "from patchvae_tf.features import extraction as features\n"
         "def peak(dataset):\n"
         "    features.extract(features.FeaturesConfig(saved_model=sys.argv[1], batch_size=16,\n"
-        "        dataset=dataset, output=dataset + '.npz', image_size=128))\n"
+        "        dataset=dataset, output=dataset + '.npz', outputs='mean', image_size=128))\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
         "print([peak(folder) for folder in sys.argv[2:]])\n"
     )
@@ -276,7 +278,7 @@ def test_memory_does_not_grow_with_the_images(exported, tmp_path):
         folders[-1].mkdir()
         for index in range(count):
             (folders[-1] / f"{index}.jpg").write_bytes(image)
-    done = python("-c", program, exported[1], *folders, cwd=ROOT)
+    done = python("-c", program, _mean_model(tmp_path / "model"), *folders, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     few, many = json.loads(done.stdout.splitlines()[-1])
     assert many - few < 40  # MB
@@ -334,14 +336,7 @@ def test_wrong_data_leaves_no_folder_behind(config, tmp_path):
 
 
 def test_a_saved_model_of_another_maker_needs_the_image_size(config, tmp_path, folder):
-    module = tf.Module()
-    specification = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
-    mean = tf.function(
-        lambda images: {"mean": tf.reduce_mean(images, axis=[1, 2])},
-        input_signature=[specification],
-    )
-    tf.saved_model.save(module, tmp_path / "model", signatures={"serving_default": mean})
-    settings = {"saved_model": str(tmp_path / "model"), "outputs": "mean"}
+    settings = {"saved_model": _mean_model(tmp_path / "model"), "outputs": "mean"}
     with pytest.raises(InputError, match="give --image_size"):
         features.extract(config(**settings))
     with pytest.raises(InputError, match="has no features: it offers mean"):

@@ -8,15 +8,8 @@ import tensorflow as tf
 
 from patchvae_tf.datasets import ImageSet
 from patchvae_tf.saved_models import litert
-from tests.export.exporting import (
-    ROOT,
-    SIZE,
-    assert_same,
-    beta_vae,
-    expected_outputs,
-    patch_vae,
-    python,
-)
+from tests import processes
+from tests.export.exporting import SIZE, assert_same, beta_vae, expected_outputs, patch_vae
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*Warning. tf.lite.Interpreter is deprecated")
 
@@ -96,8 +89,8 @@ def test_the_command_measures_on_the_images_of_the_run(tmp_path):
     run_dir, data = tmp_path / "run", tmp_path / "data.npz"
     run_dir.mkdir()
     patch_vae().save(run_dir / "model.keras")
-    arguments = ("-m", "export.saved_model", f"--run_dir={run_dir}", "--format=litert")
-    done = python(*arguments, cwd=ROOT)
+    command = ("export.saved_model", f"--run_dir={run_dir}", "--format=litert")
+    done = processes.run(*command)
     assert done.returncode == 1
     assert "no config.json and data.json, and --format=litert, --format=onnx" in done.stderr
 
@@ -109,7 +102,7 @@ def test_the_command_measures_on_the_images_of_the_run(tmp_path):
     )
     described = {"training_images": 60, "validation_images": 20, "skipped": []}
     (run_dir / "data.json").write_text(json.dumps({**described, "dtype_policy": "float32"}))
-    done = python(*arguments, cwd=ROOT)
+    done = processes.run(*command)
     assert done.returncode == 0, done.stderr
     wrote, float32, int8 = done.stdout.splitlines()[-3:]
     assert wrote == f"wrote {run_dir}/litert/1"

@@ -1,9 +1,9 @@
 """The command and its versions, and the SavedModel wherever it is loaded."""
 
 import pathlib
+import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -14,6 +14,7 @@ from patchvae_tf import InputError, RunError
 from patchvae_tf.saved_models import loaded as loaded_model
 from patchvae_tf.saved_models import signatures, versions
 from patchvae_tf.saved_models import writing as saved_model
+from tests import processes
 from tests.export.exporting import (
     CLOSE,
     FOLDED,
@@ -142,16 +143,15 @@ def test_an_export_that_breaks_off_leaves_no_version(model, tmp_path, monkeypatc
 
 def test_a_killed_command_leaves_no_version(model, tmp_path):
     model.save(tmp_path / "model.keras")
-    command = ("-m", "export.saved_model", f"--run_dir={tmp_path}")
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stderr=subprocess.DEVNULL)
+    command = ("export.saved_model", f"--run_dir={tmp_path}")
+    process = processes.Running(*command)
     export_dir = tmp_path / "export"
-    while not any(export_dir.glob(".export-*/version/*")):  # until it is in the middle of writing
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    # Until it is in the middle of writing.
+    process.wait_for(lambda: any(export_dir.glob(".export-*/version/*")))
+    process.send_signal(signal.SIGKILL)
+    assert process.finished().returncode == -signal.SIGKILL
     assert versions.numbers(export_dir) == []
-    assert python(*command, cwd=ROOT).returncode == 0
+    assert processes.run(*command).returncode == 0
     assert versions.numbers(export_dir) == [1]
     assert not any(export_dir.glob(".export-*"))
 

@@ -13,7 +13,8 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from patchvae_tf.saved_models import signatures
 from patchvae_tf.saved_models import writing as saved_model
-from tests.export.exporting import CLOSE, ROOT, SIZE, assert_same, beta_vae, examples_of, python
+from tests import processes
+from tests.export.exporting import CLOSE, SIZE, assert_same, beta_vae, examples_of
 from tests.export.serving_clients import Server
 from tests.serving_double.serving import ServingDouble
 from tests.testing_utils import random_images
@@ -200,7 +201,7 @@ def test_a_port_that_is_taken_is_an_error(odd, tmp_path):
 
 
 def test_the_command_tells_of_a_wrong_folder(tmp_path):
-    done = python("-m", "tests.serving_double", f"--model_dir={tmp_path}/absent", cwd=ROOT)
+    done = processes.run("tests.serving_double", f"--model_dir={tmp_path}/absent")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         f"error: --model_dir {tmp_path}/absent is no folder: give the one with the versions."

@@ -146,8 +146,10 @@ def test_temperature_follows_the_steps():
     ("kwargs", "message"),
     [
         ({"image_size": 30}, "multiple of the backbone's stride, 8. Received: 30"),
-        ({"image_size": 0}, "positive multiple .* Received: 0. Use e.g. 8 or 16"),
+        ({"image_size": 0}, "image_size must be at least 8. Received: 0"),
+        ({"image_size": "16"}, "image_size must be a whole number. Received: '16'"),
         ({"num_parts": 0}, "num_parts must be at least 1. Received: 0"),
+        ({"num_parts": 2.5}, "num_parts must be a whole number. Received: 2.5"),
         ({"appearance_dim": -1}, "appearance_dim must be at least 1"),
         ({"occurrence": "often"}, "one of bernoulli, categorical, exclusive. Received: often"),
         ({"objective": {"occurrence_prior": 1.0}}, "occurrence_prior must be below 1. Rec.*1.0"),

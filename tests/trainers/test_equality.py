@@ -1,23 +1,17 @@
 """What computes, and in how many pieces, does not change what is learned."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[2]
-QUIET = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+from tests import processes
+
 PROGRAM = "tests.trainers.plain_training"
 OTHERS = "agreement,beta_vae,bigan,adversarial"
 
 
 def _trained(output, models, *options, workers=1):
     launcher = ["trainers.launch", f"--workers={workers}", "--"] if workers > 1 else []
-    command = [sys.executable, "-m", *launcher, PROGRAM, output, models, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=QUIET)
+    done = processes.run(*launcher, PROGRAM, output, models, *options)
     assert done.returncode == 0, done.stderr
     return np.load(output)
 

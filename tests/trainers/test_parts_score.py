@@ -1,23 +1,14 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from patchvae_tf import BetaVAE, PatchVAE
 from patchvae_tf.evaluation import parts_score
-
-ROOT = Path(__file__).parents[2]
+from tests import processes
 
 
 def _run(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "trainers.parts_score", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    return processes.run("trainers.parts_score", *flags)
 
 
 def test_an_untrained_model_scores_as_one(tmp_path):

@@ -1,7 +1,4 @@
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +6,11 @@ import pytest
 from patchvae_tf import PatchVAE
 from patchvae_tf.datasets import ImageSet
 from patchvae_tf.evaluation import probe
-
-ROOT = Path(__file__).parents[2]
+from tests import processes
 
 
 def _run(*flags):
-    return subprocess.run(
-        [sys.executable, "-m", "trainers.probe", *flags], cwd=ROOT, capture_output=True, text=True
-    )
+    return processes.run("trainers.probe", *flags)
 
 
 def _arrays(count, seed):

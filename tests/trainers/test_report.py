@@ -1,8 +1,5 @@
 import html.parser
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,9 +16,8 @@ from patchvae_tf.report import writing as report
 from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.unsupervised.trainer import Options, UnsupervisedTrainer
+from tests import processes
 from tests.testing_utils import random_images
-
-ROOT = Path(__file__).parents[2]
 
 
 class _Page(html.parser.HTMLParser):
@@ -72,10 +68,7 @@ def test_the_command_writes_a_page_that_needs_nothing_else(tmp_path, images):
     model = PatchVAE(image_size=16, num_parts=4, appearance_dim=2)
     model.occurrence_head.bias.assign([-30.0, 30.0, 0.0, 0.0])
     run_dir = _run_folder(tmp_path / "run", model, dataset=str(images))
-    done = subprocess.run(
-        [sys.executable, "-m", "trainers.report", f"--run_dir={run_dir}"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    done = processes.run("trainers.report", f"--run_dir={run_dir}")
     assert done.returncode == 0, done.stderr
     assert f"report on 40 images of {images}, train: {run_dir}/report.html" in done.stdout
     text = (run_dir / "report.html").read_text()

@@ -43,6 +43,18 @@ def test_a_second_process_is_kept_out(tmp_path):
     assert runs.RunFolder(tmp_path).path == tmp_path
 
 
+def test_a_folder_that_was_made_for_nothing_goes_and_others_stay(tmp_path):
+    with runs.RunFolder(tmp_path / "new"):
+        assert (tmp_path / "new/.lock").exists()
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "used", "used"):
+        with runs.RunFolder(tmp_path / name) as folder:
+            if name == "used":
+                folder.write("config.json", {})
+    assert {path.name for path in tmp_path.iterdir()} == {"mine", "used"}
+
+
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written: .*Choose another --run_dir"):

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -20,10 +19,9 @@ from patchvae_tf import InputError, models, optimizers
 from patchvae_tf.saved_models.signatures import with_policy
 from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.checkpoints import Checkpoints
+from tests import processes
 from tests.testing_utils import random_images
 
-ROOT = pathlib.Path(__file__).parents[2]
-SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr
 SMALL = ("--image_size=16", "--num_parts=4", "--batch_size=8", "--epochs=2", "--learning_rate=1e-3")
 
 
@@ -36,12 +34,22 @@ def images(tmp_path_factory):
     return path
 
 
-def _command(*flags):
-    return [sys.executable, "-m", "trainers.unsupervised", *map(str, flags)]
+COMMAND = "trainers.unsupervised"
 
 
-def _run(*flags, **kwargs):
-    return subprocess.run(_command(*flags), cwd=ROOT, capture_output=True, text=True, **kwargs)
+def _run(*flags):
+    return processes.run(COMMAND, *flags)
+
+
+def _run_showing_imports(*flags):
+    """In a new interpreter, every import is named on stderr."""
+    return subprocess.run(
+        [sys.executable, "-m", COMMAND, *flags],
+        cwd=processes.ROOT,
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+    )
 
 
 def _flags(images, run_dir, *more):
@@ -201,13 +209,14 @@ def test_a_finished_run_is_trained_on_as_the_refusal_of_more_epochs_says(finishe
     assert max(moved) < 1.0
 
 
-def test_other_data_in_the_folder_is_refused(images, tmp_path):
+def test_other_data_in_the_folder_is_refused(finished, tmp_path):
     # The same path, but not the same images: going on would mix two runs.
-    other = tmp_path / "images.npz"
-    other.write_bytes(images.read_bytes())
-    run_dir = tmp_path / "run"
-    _stopped(signal.SIGINT, other, run_dir)
+    other, run_dir = tmp_path / "images.npz", tmp_path / "run"
+    run_dir.mkdir()
     np.savez(other, x_train=(random_images(68, 16, seed=5) * 255).astype("uint8"))
+    config = json.loads((finished[0] / "config.json").read_text())
+    (run_dir / "config.json").write_text(json.dumps({**config, "dataset": str(other)}))
+    shutil.copy(finished[0] / "data.json", run_dir)
     refused = _run(*_flags(other, run_dir))
     assert refused.returncode == 1
     assert re.search(
@@ -215,23 +224,13 @@ def test_other_data_in_the_folder_is_refused(images, tmp_path):
     )
 
 
-def _stopped(number, images, run_dir, after_step=3):
-    """Starts a run and sends it a signal after some steps; returns (exit status, stderr)."""
-    process = subprocess.Popen(
-        _command(*_flags(images, run_dir)),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (run_dir / f"checkpoints/step-{after_step}.index").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+def _stopped(number, images, run_dir, after_step):
+    """Starts a run and sends it a signal after some steps; returns it finished."""
+    checkpoint = run_dir / f"checkpoints/step-{after_step}.index"
+    process = processes.Running(COMMAND, *_flags(images, run_dir))
+    process.wait_for(checkpoint.exists)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
+    return process.finished()
 
 
 def _assert_same_run(one, other):
@@ -250,16 +249,20 @@ def _assert_same_run(one, other):
     assert records[0] == records[1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_goes_on_to_the_same_weights(number, finished, images, tmp_path):
+def test_a_run_that_is_stopped_again_and_again_goes_on_to_the_same_weights(
+    finished, images, tmp_path
+):
     run_dir = tmp_path / "run"
-    code, stderr = _stopped(number, images, run_dir)
-    assert not (run_dir / "result.json").exists()
-    if number == signal.SIGKILL:
-        assert code == -signal.SIGKILL
-    else:
-        assert code == 128 + number
-        last = stderr.strip().splitlines()[-1]
+    # Twice in the first epoch and once in the second, of 8 steps each.
+    for number, step in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGTERM, 10)):
+        stopped = _stopped(number, images, run_dir, step)
+        assert not (run_dir / "result.json").exists()
+        if number == signal.SIGKILL:
+            assert stopped.returncode == -signal.SIGKILL
+            continue
+        assert "resuming after step" in stopped.stdout
+        assert stopped.returncode == 128 + number
+        last = stopped.stderr.strip().splitlines()[-1]
         assert re.fullmatch(
             rf"stopped by {number.name} after step \d+, all saved: "
             "the same command goes on from here.",
@@ -307,14 +310,14 @@ def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
     ],
 )
 def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message):
-    failed = _run(*flags, env=SHOW_IMPORTS)
+    failed = _run_showing_imports(*flags)
     assert failed.returncode == 1
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
     assert "tensorflow" not in failed.stderr
 
 
-def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
+def test_wrong_data_gets_one_line_and_leaves_no_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "zero.npz").write_bytes(b"")
     np.savez(tmp_path / "wrong.npz", x_test=np.zeros((3, 8, 8, 3), "uint8"))
@@ -326,15 +329,15 @@ def test_wrong_data_gets_one_line_and_leaves_the_folder_free(tmp_path):
         (f"{tmp_path / 'few.npz'} --batch_size=128", "batch_size is 128"),
         ("cifra100", "cifar100"),
     ):
-        # The same folder each time: a mistake must not make it another run's.
         failed = _run(f"--run_dir={tmp_path / 'run'}", *f"--dataset={dataset}".split())
         assert failed.returncode == 1
         assert message in failed.stderr.strip().splitlines()[-1]
         assert "Traceback" not in failed.stderr
+        assert not (tmp_path / "run").exists()
 
 
 def test_help_shows_every_flag_without_tensorflow():
-    shown = _run("--help", env=SHOW_IMPORTS)
+    shown = _run_showing_imports("--help")
     assert shown.returncode == 0
     assert "tensorflow" not in shown.stderr
     for heading in ("Data:", "Model:", "Loss:", "Training:", "Run:"):
@@ -345,9 +348,9 @@ def test_help_shows_every_flag_without_tensorflow():
 
 
 def test_a_reader_that_goes_away_leaves_no_trace():
-    command = [sys.executable, "-m", "trainers.unsupervised", "--help"]
+    command = [sys.executable, "-m", COMMAND, "--help"]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         process.stdout.close()
         assert process.stderr.read() == b""

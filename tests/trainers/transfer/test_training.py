@@ -4,9 +4,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from unittest import mock
 
 import keras
@@ -19,15 +16,15 @@ from patchvae_tf import backbones
 from patchvae_tf.training import loop
 from patchvae_tf.transfer import data as transfer_data
 from patchvae_tf.transfer import model as transfer_model
+from tests import processes
 from tests.test_resnet18_weights import torchvision_tensors
 from tests.trainers.transfer.transferring import (
-    ROOT,
-    SHOW_IMPORTS,
+    COMMAND,
     SIZE,
     colours,
-    command_of,
     config_of,
     flags_of,
+    run_showing_imports,
     run_transfer,
 )
 
@@ -80,7 +77,7 @@ def _stage(backbone, stage):
 
 def test_a_finished_one_says_so_and_other_settings_are_refused(finished, images):
     flags, folder, _ = finished
-    again = run_transfer(*flags_of(images, folder, *flags), env=SHOW_IMPORTS)
+    again = run_showing_imports(*flags_of(images, folder, *flags))
     assert again.returncode == 0
     assert re.search(r"is finished: top-1 [\d.]+%, top-5", again.stdout)
     assert "tensorflow" not in again.stderr
@@ -103,18 +100,12 @@ def test_another_backbone_in_the_folder_is_refused(finished, images, tmp_path):
 
 
 def _stopped(number, flags, folder, after_step):
-    """Starts a transfer and sends it a signal after some steps; returns (exit status, stderr)."""
-    process = subprocess.Popen(
-        command_of(*flags), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / f"checkpoints/step-{after_step}.index").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
+    """Starts a transfer and sends it a signal after some steps; returns it finished."""
+    checkpoint = folder / f"checkpoints/step-{after_step}.index"
+    process = processes.Running(COMMAND, *flags)
+    process.wait_for(checkpoint.exists)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
+    return process.finished()
 
 
 def _assert_same(one, other):
@@ -133,10 +124,11 @@ def _assert_same(one, other):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_one_goes_on_to_the_same_weights(number, finished, images, tmp_path):
     flags = flags_of(images, tmp_path / "run", *finished[0])
-    code, stderr = _stopped(number, flags, tmp_path / "run", after_step=3)
-    assert code == (-9 if number == signal.SIGKILL else 130)
+    stopped = _stopped(number, flags, tmp_path / "run", after_step=3)
+    assert stopped.returncode == (-9 if number == signal.SIGKILL else 130)
     if number == signal.SIGINT:
-        assert re.match(r"stopped by SIGINT after step \d+, all saved", stderr.splitlines()[-1])
+        last = stopped.stderr.splitlines()[-1]
+        assert re.match(r"stopped by SIGINT after step \d+, all saved", last)
     resumed = run_transfer(*flags)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after step" in resumed.stdout
@@ -149,7 +141,7 @@ def test_training_on_features_goes_on_to_the_same_weights(images, run_dir, tmp_p
     assert whole.returncode == 0, whole.stderr
     assert "90 training, 6 validation" in whole.stdout
     flags = flags_of(images, tmp_path / "run", *more)
-    assert _stopped(signal.SIGKILL, flags, tmp_path / "run", after_step=3)[0] == -9
+    assert _stopped(signal.SIGKILL, flags, tmp_path / "run", after_step=3).returncode == -9
     resumed = run_transfer(*flags)
     assert resumed.returncode == 0, resumed.stderr
     _assert_same(tmp_path / "run", tmp_path / "whole")
@@ -246,30 +238,26 @@ def test_the_learning_rate_is_cut_by_10(images):
     np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001, 0.0001], rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("launcher", "more", "said"),
-    [
-        ((), ("--devices=cpu:2",), "2 devices"),
-        (("trainers.launch", "--workers=2", "--"), (), "2 devices of 2 workers"),
-    ],
-)
-def test_two_devices_or_workers_train_like_one(launcher, more, said, images, run_dir, tmp_path):
-    same = (f"--run_dir={run_dir}", "--epochs=1", "--precision=float32", "--freeze=conv1-3")
-    flags = flags_of(images, tmp_path / "two", *same, "--learning_rate=1e-3", *more)
-    command = [sys.executable, "-m", *launcher, "trainers.transfer", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert said in done.stdout
-    alone = run_transfer(*flags_of(images, tmp_path / "one", *same, "--learning_rate=1e-3"))
-    assert alone.returncode == 0, alone.stderr
-    one, two = (json.loads((tmp_path / n / "result.json").read_text()) for n in ("one", "two"))
-    for name in ("cross_entropy", "val_cross_entropy", "test_cross_entropy"):
-        assert two[name] == pytest.approx(one[name], rel=1e-3), name
+def test_two_devices_or_workers_train_like_one(images, run_dir, tmp_path):
+    results = {}
+    for name, launcher, more, said in (
+        ("one", (), (), "float32 on "),
+        ("devices", (), ("--devices=cpu:2",), "2 devices"),
+        ("workers", ("trainers.launch", "--workers=2", "--"), (), "2 devices of 2 workers"),
+    ):
+        same = (f"--run_dir={run_dir}", "--epochs=1", "--precision=float32", "--freeze=conv1-3")
+        flags = flags_of(images, tmp_path / name, *same, "--learning_rate=1e-3", *more)
+        done = processes.run(*launcher, COMMAND, *flags)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+        results[name] = json.loads((tmp_path / name / "result.json").read_text())
+    for several in ("devices", "workers"):
+        for name in ("cross_entropy", "val_cross_entropy", "test_cross_entropy"):
+            assert results[several][name] == pytest.approx(results["one"][name], rel=1e-3), name
 
 
 def test_a_classifier_is_not_exported(finished):
-    command = [sys.executable, "-m", "export.saved_model", f"--run_dir={finished[1]}"]
-    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    failed = processes.run("export.saved_model", f"--run_dir={finished[1]}")
     assert failed.returncode == 1
     assert re.search("must be a PatchVAE, BetaVAE or BiGAN. Received: Transfer", failed.stderr)
     assert "Traceback" not in failed.stderr

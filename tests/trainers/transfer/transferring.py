@@ -1,16 +1,15 @@
 """What the tests of the command share."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 
 from patchvae_tf.transfer.config import TransferConfig, resolved
+from tests import processes
 
-ROOT = pathlib.Path(__file__).parents[3]
-SHOW_IMPORTS = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}  # every import is named on stderr
+COMMAND = "trainers.transfer"
 SIZE = 16
 
 
@@ -23,12 +22,19 @@ def colours(count, num_classes, seed):
     return images.astype("uint8"), labels
 
 
-def command_of(*flags):
-    return [sys.executable, "-m", "trainers.transfer", *map(str, flags)]
+def run_transfer(*flags):
+    return processes.run(COMMAND, *flags)
 
 
-def run_transfer(*flags, **kwargs):
-    return subprocess.run(command_of(*flags), cwd=ROOT, capture_output=True, text=True, **kwargs)
+def run_showing_imports(*flags):
+    """In a new interpreter, every import is named on stderr."""
+    return subprocess.run(
+        [sys.executable, "-m", COMMAND, *map(str, flags)],
+        cwd=processes.ROOT,
+        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+    )
 
 
 def flags_of(images, transfer_dir, *more):

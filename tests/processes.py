@@ -1,0 +1,102 @@
+"""Commands as processes of their own that need not import TensorFlow again.
+
+Each is forked from a process that has imported it and done nothing with it: exit status, streams,
+signals and memory are those of a new interpreter, without the seconds of its imports. What is about
+the imports themselves, or about the environment that an interpreter starts in, needs `subprocess`.
+"""
+
+import atexit
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import runpy
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[1]
+SECONDS = 600  # that a command may take on a machine that does much else
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "matplotlib.pyplot",
+        "patchvae_tf.report.pictures",
+        "patchvae_tf.saved_models.writing",
+        "patchvae_tf.training.checkpoints",
+        "patchvae_tf.training.loop",
+        "patchvae_tf.training.summaries",
+        "patchvae_tf.transfer.model",
+        "patchvae_tf.unsupervised.images",
+        "patchvae_tf.unsupervised.pictures",
+        "tensorflow_serving.apis.prediction_log_pb2",
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A process that has ended: its exit status, -N by signal N, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Running:
+    """A process under way: `python -m module arguments...`, in the root of the repository."""
+
+    def __init__(self, module, *arguments):
+        self._streams = tempfile.TemporaryDirectory()
+        self._process = _CONTEXT.Process(
+            target=_program, args=(self._streams.name, module, list(map(str, arguments)))
+        )
+        self._process.start()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def poll(self):
+        """Its exit status, or None."""
+        return self._process.exitcode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+    def wait_for(self, condition):
+        """Waits until `condition()` while the process is under way."""
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert self.poll() is None, self.finished().stderr
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+
+    def finished(self, timeout=SECONDS):
+        """Waits for its end; what takes longer is killed, and fails the test."""
+        self._process.join(timeout)
+        if self.poll() is None:
+            self._process.kill()
+            self._process.join()
+        streams = [pathlib.Path(self._streams.name, name) for name in ("stdout", "stderr")]
+        texts = [path.read_text() if path.exists() else "" for path in streams]
+        return Finished(self.poll(), *texts)
+
+
+def run(module, *arguments):
+    """Runs a command to its end; returns it Finished."""
+    return Running(module, *arguments).finished()
+
+
+def _program(streams, module, arguments):
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        file = os.open(os.path.join(streams, name), os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(ROOT)
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which `multiprocessing` passes over
