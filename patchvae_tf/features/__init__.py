@@ -1,1 +1,1 @@
-"""Features of whole data sets, as files."""
+"""Features of images: as files, from Python, as a scikit-learn transformer, by Apache Beam."""

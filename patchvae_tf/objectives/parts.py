@@ -159,7 +159,9 @@ def _teaching_layer(model):
 
 def _find_parts(model, images, progress):
     side = model.image_size // model.stride
-    return model.teaching.discover(images, (side, side), model.seed, progress)
+    teacher = model.teaching
+    teacher.follow(model.backbone, model.occurrence_head, tf.constant(False))
+    return teacher.discover(images, (side, side), model.seed, progress)
 
 
 # Nats per image, before their weights, but for `part_reconstruction`, a squared error.

@@ -117,6 +117,7 @@ class PartTeacher(keras.layers.Layer):
         thresholds = found.thresholds - _BELOW
         self.thresholds.assign(tf.pad(thresholds, [[0, missing]], constant_values=_NEVER))
         self._count(images[:_COUNTED], grid)
+        self.offsets.assign(tf.zeros_like(self.offsets))  # those of other parts, where weights came
         return len(found.templates)
 
     def _count(self, images, grid):
@@ -146,7 +147,9 @@ class PartTeacher(keras.layers.Layer):
         shares = tf.nn.avg_pool2d(covered, side, side, "VALID") / _ENOUGH  # [batch, *grid, parts]
         return shares / tf.maximum(tf.reduce_sum(shares, axis=-1, keepdims=True), 1.0)
 
-    def follow(self, backbone: keras.Model, occurrence_head: keras.layers.Layer, is_own: tf.Tensor):
+    def follow(
+        self, backbone: keras.Model, occurrence_head: keras.layers.Layer, is_own: tf.Tensor
+    ) -> None:
         """Moves the slow copy a step towards what is learned; until it teaches it is that.
 
         Args:

@@ -158,6 +158,20 @@ def test_parts_are_kept_as_frequent_as_they_were_found():
     )
 
 
+def test_teaching_begins_anew_whatever_weights_came():
+    images, _ = _scenes(60)
+    model = _model(template_steps=0)
+    teacher = model.teaching
+    teacher.offsets.assign(tf.ones_like(teacher.offsets))  # as of a run whose weights were taken
+    copy = [*teacher.backbone.variables, *teacher.occurrence_head.variables]
+    learned = [*model.backbone.variables, *model.occurrence_head.variables]
+    assert any(np.abs(one - other).max() > 0 for one, other in zip(copy, learned, strict=True))
+    model.begin_from(lambda most: images[:most], progress=False)
+    np.testing.assert_array_equal(teacher.offsets, np.zeros(17))
+    for one, other in zip(copy, learned, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_frequencies_are_those_of_the_templates(begun):
     images, _ = _scenes(300)
     shares = begun.teaching(tf.constant(images / 255, tf.float32), tf.constant([4, 4])).numpy()
