@@ -1,4 +1,7 @@
-"""Fixtures for all tests, and two logical processors, so that replicas can be tried anywhere."""
+"""Fixtures for all tests, and two logical processors, so that replicas can be tried anywhere.
+
+The exported models are made once for the session: no test may change one, or write into its folder.
+"""
 
 import os
 import pathlib
@@ -8,6 +11,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import pytest
 import tensorflow as tf
+
+from patchvae_tf.saved_models import writing as saved_model
+from tests.export import exporting
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -27,6 +33,33 @@ def two_replicas():
     the first one's for its own.
     """
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """(model, version): a PatchVAE with an optimizer, and what the command made of it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    run_dir.mkdir()
+    keras.utils.set_random_seed(0)
+    model = exporting.patch_vae()
+    model.compile(optimizer=keras.optimizers.Adam())
+    model.save(run_dir / "model.keras")
+    done = exporting.python("-m", "export.saved_model", f"--run_dir={run_dir}", cwd=exporting.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"wrote {run_dir}/export/1",
+        "signatures: serving_default, serving_bytes, stages, reconstruct, decode",
+    ]
+    return model, run_dir / "export/1"
+
+
+@pytest.fixture(scope="session")
+def exported_beta_vae(tmp_path_factory):
+    """(model, version): a BetaVAE, exported with the record of a run."""
+    keras.utils.set_random_seed(0)
+    model = exporting.beta_vae()
+    folder = tmp_path_factory.mktemp("beta_vae")
+    return model, saved_model.export_model(model, folder, exporting.RECORD)
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,7 @@ def check_same(name: str, value, cluster: Cluster, strategy) -> None:
     if mean != value:
         raise RunError(
             f"the workers do not agree on the {name}: {value} on worker {cluster.index}, "
-            f"{mean:g} on average. Put --run_dir on a file system that all of them share."
+            f"{mean:g} on average. Put run_dir on a file system that all of them share."
         )
 
 

@@ -30,7 +30,7 @@ def balanced_subset(image_set, per_class: int, num_classes: int, seed: int):
         names = image_set.class_names
         named = f"{rarest} ({names[rarest]})" if names and rarest < len(names) else rarest
         raise InputError(
-            f"--labels_per_class={per_class} is more than there is: class {named} has "
+            f"labels_per_class={per_class} is more than there is: class {named} has "
             f"{counts[rarest]} training images. Choose at most {counts[rarest]}"
             + ("." if counts[rarest] else ", or give images of every class.")
         )

@@ -83,7 +83,7 @@ def build_index(answer: Callable, stream, batch_size: int = 64, most: int = 10_0
             if seen >= most:
                 break
     if not seen:
-        raise InputError("--dataset has no image that can be read.")
+        raise InputError("the dataset has no image that can be read: give another.")
     return PartIndex(stream, *(np.concatenate(one) for one in (indices, peaks, appearance)))
 
 

@@ -52,7 +52,7 @@ class PartsScoreConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+            raise InputError("run_dir is missing. Give the folder of a finished run.")
 
 
 def score_run(config: PartsScoreConfig) -> None:

@@ -30,9 +30,9 @@ class ProbeConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+            raise InputError("run_dir is missing. Give the folder of a finished run.")
         if self.split == "train":
-            raise InputError("--split=train would score what was learned by heart. Give another.")
+            raise InputError("split=train would score what was learned by heart. Give another.")
 
 
 def probe_run(config: ProbeConfig) -> None:
@@ -49,7 +49,7 @@ def probe_run(config: ProbeConfig) -> None:
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     dataset = config.dataset or settings.get("dataset")
     if dataset is None:
-        raise InputError(f"{run_dir} does not say its data set: give --dataset.")
+        raise InputError(f"{run_dir} does not say its data set: give dataset.")
 
     startup.import_tensorflow()
     import patchvae_tf

@@ -22,6 +22,11 @@ from patchvae_tf.settings.fields import data_dir_setting
 
 _PART_EXAMPLES = 4096  # what a kill may cost
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
+_NEEDED = {
+    "saved_model": "the folder of a run or an export",
+    "dataset": "a folder of images, an .npz file or a TFDS name",
+    "output": "the file to write",
+}
 
 _log = logging.getLogger("patchvae_tf")
 
@@ -44,8 +49,9 @@ class FeaturesConfig(Settings):
     image_size: int | None = setting(
         None,
         "Model",
-        "side in pixels to which images are brought, a multiple of 8 (default: the trained one)",
-        minimum=8,
+        "side in pixels to which images are brought, a multiple of the backbone's stride (default: "
+        "the trained one)",
+        minimum=4,
     )
     dataset: str | None = setting(
         None,
@@ -68,17 +74,17 @@ class FeaturesConfig(Settings):
 
     def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        for name in ("saved_model", "dataset", "output"):
+        for name, what in _NEEDED.items():
             if not getattr(self, name):
-                raise InputError(f"--{name} is missing. --help shows how it is used.")
+                raise InputError(f"{name} is missing. Give {what}.")
         if pathlib.Path(self.output).suffix not in feature_files.WRITERS:
             raise InputError(
-                f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
+                f"output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
             )
         if self.output.endswith(".parquet"):
             extras.require("parquet", "a .parquet file")
         if not self.output_names:
-            raise InputError("--outputs names nothing. Use e.g. features.")
+            raise InputError("outputs names nothing. Use e.g. features.")
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -103,10 +109,10 @@ def extract(config):
     facts = exported.facts(version)
     image_size = config.image_size or facts.get("image_size")
     if image_size is None:
-        raise InputError(f"{version} does not say its image size: give --image_size.")
+        raise InputError(f"{version} does not say its image size: give image_size.")
     if "stride" in facts and image_size % facts["stride"]:
         raise InputError(
-            f"--image_size must be a multiple of {facts['stride']}. Received: {image_size}"
+            f"image_size must be a multiple of {facts['stride']}. Received: {image_size}"
         )
     exported.check_facts(facts, config.output_names, version)
     batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
@@ -127,7 +133,7 @@ def extract(config):
         return
     if not (work_path / "job.json").exists():
         _check_absent(output)
-    with runs.RunFolder(work_path, flag="--output") as work:
+    with runs.RunFolder(work_path, setting="output") as work:
         work.check("job.json", job, "other settings")
 
         # TensorFlow takes seconds to import: not before the settings are known to be right.
@@ -184,7 +190,7 @@ def _check_absent(output):
     if any(path.exists() for path in files) or any(output.parent.glob(f"{output.name}-*-of-*")):
         raise InputError(
             f"{output} is there already, with other settings. Remove it and its .json, or choose "
-            "another --output."
+            "another output."
         )
 
 

@@ -25,9 +25,9 @@ def version(path: str | os.PathLike) -> pathlib.Path:
         if folder.is_dir() and (numbers := versions.numbers(folder)):
             return version(folder / str(max(numbers)))
     if not path.exists():
-        raise InputError(f"--saved_model {path} does not exist. Give the folder of an export.")
+        raise InputError(f"saved_model {path} does not exist. Give the folder of an export.")
     raise InputError(
-        f"--saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
+        f"saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
         "Give RUN/export/1, RUN/export or RUN."
     )
 

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import numbers
-import os
 import types
 import typing
 
@@ -102,7 +101,7 @@ _TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "True or False"),
     int: ((numbers.Integral,), "a whole number"),
     float: ((numbers.Real,), "a number"),
-    str: ((str, os.PathLike), "a text"),
+    str: ((str,), "a text"),
 }
 
 

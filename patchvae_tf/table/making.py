@@ -41,7 +41,7 @@ def make(config: TableConfig, options: Options, stop_request) -> None:
     # A table with more seeds is the same table.
     one_seed = dataclasses.replace(config, seeds=1)
     default_dir = runs.default_dir(one_seed, config.image_size, "table")
-    with runs.RunFolder(options.table_dir or default_dir, flag="--table_dir") as folder:
+    with runs.RunFolder(options.table_dir or default_dir, setting="table_dir") as folder:
         settings = {name: value for name, value in config.to_json().items() if name != "seeds"}
         folder.check("config.json", settings, "other settings")
         todo = jobs(config, folder.path)

@@ -328,7 +328,7 @@ def _checked(terms, step, checkpoints):
     name = next((name for name in bad if name != "loss"), "loss")  # the cause, not the sum
     raise RunError(
         f"the loss is not finite after step {step}: {name} is {values[name]}. The last good "
-        f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32, "
+        f"checkpoint is {checkpoints.newest}. Try a lower learning_rate, or precision=float32, "
         "in another folder."
     )
 

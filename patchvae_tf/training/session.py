@@ -113,8 +113,7 @@ def run(trainer: Trainer, folder: str | os.PathLike, stop_request) -> None:
         interruption.Stop: stopped on request, all saved.
     """
     cluster = workers.from_environment()
-    flag = f"--{trainer.folder_setting}"
-    with runs.RunFolder(folder, flag=flag, writes=cluster.is_chief) as run_folder:
+    with runs.RunFolder(folder, trainer.folder_setting, cluster.is_chief) as run_folder:
         _run(trainer, run_folder, cluster, stop_request)
 
 

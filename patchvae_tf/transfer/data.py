@@ -216,7 +216,7 @@ def _check_labels(labels, split, num_classes):
     if labels.max() >= num_classes:
         raise InputError(
             f"the {split} part has the label {labels.max()}, and the head {num_classes} classes, "
-            f"0 to {num_classes - 1}. Choose --num_classes={labels.max() + 1} or mend the labels."
+            f"0 to {num_classes - 1}. Choose num_classes={labels.max() + 1} or mend the labels."
         )
 
 
@@ -226,7 +226,7 @@ def _check_numbering(num_classes):
         raise InputError(
             f"the train part has the label {num_classes - 1}: that many classes are more than "
             f"{_MOST_CLASSES:,}. Number the classes from 0, by numpy.unique(labels, "
-            "return_inverse=True)[1] say, or give --num_classes."
+            "return_inverse=True)[1] say, or give num_classes."
         )
 
 

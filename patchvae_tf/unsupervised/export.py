@@ -40,8 +40,8 @@ class ExportConfig(Settings):
         """Raises InputError for settings that do not go together."""
         if self.format == "litert" and self.precision != "float32":
             raise InputError(
-                "--format=litert writes a float32 and an int8 file, whatever --precision is. "
-                f"Received: --precision={self.precision}. Leave it out."
+                "format=litert writes a float32 and an int8 file, whatever precision is. "
+                f"Received: precision={self.precision}. Leave it out."
             )
 
 
@@ -60,8 +60,8 @@ def export_run(config: ExportConfig) -> None:
     measures = config.format == "litert" or config.precision != "float32"
     if measures and record is None:
         raise InputError(
-            f"{run_dir} has no config.json and data.json, and --format=litert and "
-            "--precision=mixed_bfloat16 need the run's images, to measure on. Give the whole "
+            f"{run_dir} has no config.json and data.json, and format=litert and "
+            "precision=mixed_bfloat16 need the run's images, to measure on. Give the whole "
             "folder of the run."
         )
     export_dir = versions.writable(config.export_dir or run_dir / _FOLDERS[config.format])

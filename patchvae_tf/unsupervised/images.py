@@ -173,17 +173,17 @@ def _check_streaming(config, examples, data_services):
     """
     if examples is None and config.streamed:
         raise InputError(
-            f"--streamed is for folders of images and TFDS data sets: {config.dataset} is an array "
+            f"streamed is for folders of images and TFDS data sets: {config.dataset} is an array "
             "in memory as it is. Leave it out."
         )
     if examples is None and data_services:
         raise InputError(
-            "--data_service reads and decodes streamed images, and these are decoded once, before. "
-            "Add --streamed, or leave it out."
+            "data_service reads and decodes streamed images, and these are decoded once, before. "
+            "Set streamed, or leave data_service out."
         )
     if data_services and examples.needs_python:
         raise InputError(
-            f"--data_service cannot read {config.dataset}: array_record files are read by Python, "
+            f"data_service cannot read {config.dataset}: array_record files are read by Python, "
             "in this process alone. Leave it out, or prepare the data set as TFRecord files."
         )
     services.check(data_services)

@@ -17,6 +17,28 @@ SIZE = 16
 CLOSE = {"rtol": 3e-6, "atol": 3e-6}
 # Beside the model itself: batch normalisation folded into convolutions rounds otherwise.
 FOLDED = {"rtol": 1e-5, "atol": 1e-5}
+# Of the run that the exported BetaVAE says it is of.
+RECORD = {
+    "settings": {"dataset": "photos", "image_size": SIZE, "epochs": 3},
+    "data": {
+        "training_images": 12345,
+        "validation_images": 67,
+        "skipped": ["broken.jpg"],
+        "dtype_policy": "mixed_bfloat16",
+    },
+    "result": {
+        "epoch": 3,
+        "val_loss": 390.726,
+        "device": "A processor, 2 cores",
+        "linear_probe": {
+            "top1": 0.85,
+            "random_backbone_top1": 0.547,
+            "classes": 10,
+            "training_images": 9500,
+            "test_images": 67,
+        },
+    },
+}
 
 
 def patch_vae(**kwargs):
