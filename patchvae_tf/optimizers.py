@@ -65,6 +65,14 @@ class FusedAdam(keras.optimizers.Adam):
         """Nothing: Keras evaluates the schedule once for each weight here, which takes seconds to
         trace. `update_step` knows its value."""
 
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        """As Keras', but nothing on one replica: TensorFlow keeps all that is traced with it, the
+        weights too, for as long as the process runs."""
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
+
     def update_step(self, gradient, variable, learning_rate):
         if self.weight_decay is not None and self._use_weight_decay(variable):
             variable.assign_sub(variable * self.weight_decay * learning_rate)

@@ -3,6 +3,7 @@
 The exported models are made once for the session: no test may change one, or write into its folder.
 """
 
+import gc
 import os
 import pathlib
 
@@ -18,6 +19,18 @@ from tests.export import exporting
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back():
+    """Traced functions lie in cycles, large and few: Python would look for them too seldom."""
+    yield
+    gc.collect()
 
 
 def pytest_runtest_setup():

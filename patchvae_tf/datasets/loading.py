@@ -12,21 +12,21 @@ from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
 from patchvae_tf.datasets.stream import stream_of
 from patchvae_tf.errors import InputError
 
-_kept = None  # inside `kept`: arguments of `load` -> ImageSet
+_cache = None  # inside `cached_loading`: arguments of `load` -> ImageSet
 
 
 @contextlib.contextmanager
-def kept():
+def cached_loading():
     """Inside, `load` keeps each `ImageSet` that it reads, for whoever asks for it again.
 
     For many trainings on one data set. Nobody may write into the arrays.
     """
-    global _kept
-    _kept = {}
+    global _cache
+    _cache = {}
     try:
         yield
     finally:
-        _kept = None
+        _cache = None
 
 
 def load(
@@ -62,14 +62,14 @@ def load(
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
     arguments = (dataset, split, image_size, data_dir, seed, most_bytes)
-    if _kept is not None and arguments in _kept:
-        return _kept[arguments]
+    if _cache is not None and arguments in _cache:
+        return _cache[arguments]
     images = _source(dataset, split, image_size, data_dir, seed, progress)
     is_large = most_bytes is not None and 3 * image_size**2 * len(images) > most_bytes
     if isinstance(images, EncodedExamples) and not is_large:
         images = decode_examples(images, image_size=image_size, progress=progress)
-    if _kept is not None:
-        _kept[arguments] = images
+    if _cache is not None:
+        _cache[arguments] = images
     return images
 
 

@@ -26,8 +26,8 @@ class AppearancePooling(keras.layers.Layer):
     through the weight q.
 
     Args:
-        epsilon: float, added to the divisor, so that a part that
-            occurs nowhere gives a mean of 0, not NaN.
+        epsilon: float, added to the divisor, so that a part that occurs nowhere gives a mean of 0,
+            not NaN. The paper has none: ours, and far below the weight of a part that occurs.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:

@@ -70,7 +70,7 @@ def _train_all(jobs, stop_request, on_job):
 
     failures = {}
     start = time.monotonic()
-    with datasets.kept():  # to read and decode the images once
+    with datasets.cached_loading():  # to read and decode the images once
         for number, job in enumerate(jobs):
             print(f"\n[{number + 1}/{len(jobs)}] {job}{_time_left(start, number, len(jobs))}")
             try:

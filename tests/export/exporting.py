@@ -64,7 +64,7 @@ def _with_moved_statistics(model):
 
 def expected_outputs(model, images):
     """Signature name -> outputs, by the Keras model, a PatchVAE."""
-    return tf.function(_expected_outputs)(model, tf.constant(images))
+    return tf.function(_expected_outputs, autograph=False)(model, tf.constant(images))
 
 
 def in_graph(model):
@@ -72,7 +72,7 @@ def in_graph(model):
 
     Called eagerly its layers are not fused: the last digits of float32 differ then.
     """
-    graph = tf.function(lambda images: model(images))
+    graph = tf.function(lambda images: model(images), autograph=False)
     return lambda images: graph(tf.constant(images))
 
 
