@@ -85,7 +85,7 @@ def test_the_file_keeps_the_teacher_and_the_export_does_not(begun, tmp_path):
 
 
 def test_two_replicas_equal_one(two_replicas):
-    images, _ = _scenes(300)
+    images, _ = _scenes(100)
     batch = images[:8]
     alone = _model()
     with two_replicas.scope():
