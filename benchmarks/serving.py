@@ -1,8 +1,9 @@
 """Measures a SavedModel as a server runs it: loading, latency, and images/s beside the bare model.
 
 Everything happens in this process, without a network: what is measured is the export, not a
-server. The bare model is the same Keras model, called in a `tf.function` for the same outputs; it
-and the two signatures are interleaved, round by round, and medians are shown.
+server. The bare model is the same Keras model, called in a `tf.function` for the same outputs; it,
+the two signatures and the ONNX file (by ONNX Runtime) are interleaved, round by round, and medians
+are shown.
 """
 
 import dataclasses
@@ -49,8 +50,10 @@ class Rates:
     """One image size and batch size.
 
     Attributes:
-        keras, floats, files: images/s of the bare model, `serving_default`, `serving_bytes`.
+        keras, floats, files, onnx: images/s of the bare model, `serving_default`, `serving_bytes`,
+            and the ONNX file for the same outputs as `serving_default`.
         ratio: median over rounds of `serving_default`'s rate over the bare model's.
+        onnx_ratio: the same of the ONNX file's rate over `serving_default`'s.
         p50, p99: dict "floats" and "files" -> milliseconds of a request.
     """
 
@@ -59,7 +62,9 @@ class Rates:
     keras: float
     floats: float
     files: float
+    onnx: float
     ratio: float
+    onnx_ratio: float
     p50: dict
     p99: dict
 
@@ -74,17 +79,21 @@ def measure(image_size, batch_sizes, rounds, seconds):
         seconds: of each job in a round.
     """
     import keras
+    import onnxruntime
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE, datasets
+    from patchvae_tf.saved_models import onnx_writing, versions
     from patchvae_tf.saved_models import writing as saved_model
 
     keras.utils.set_random_seed(0)
     model = PatchVAE(image_size=image_size)
+    images = datasets.load("parts", "test", image_size=image_size).images[: max(batch_sizes)]
     with tempfile.TemporaryDirectory() as folder:
         version = saved_model.export_model(model, folder)
         start, loaded = _start(version, image_size, loads=min(rounds, 3))
-    images = datasets.load("parts", "test", image_size=image_size).images[: max(batch_sizes)]
+        onnx, _ = onnx_writing.export_onnx(model, versions.writable(f"{folder}/onnx"), images)
+        session = onnxruntime.InferenceSession(onnx / onnx_writing.FILE)
     files = [tf.io.encode_jpeg(image).numpy() for image in images]
     images = tf.image.convert_image_dtype(images, tf.float32)
 
@@ -99,12 +108,14 @@ def measure(image_size, batch_sizes, rounds, seconds):
     rates = []
     for batch_size in batch_sizes:
         batch, encoded = images[:batch_size], tf.constant(files[:batch_size])
+        array = batch.numpy()
         jobs = {
             "keras": lambda batch=batch: bare(batch)[0].numpy(),
             "floats": lambda batch=batch: _answer(signatures["serving_default"], images=batch),
             "files": lambda encoded=encoded: _answer(
                 signatures["serving_bytes"], image_bytes=encoded
             ),
+            "onnx": lambda array=array: session.run(None, {"images": array}),
         }
         rates.append(_rates(image_size, batch_size, jobs, rounds, seconds))
     return start, rates
@@ -167,6 +178,9 @@ def _rates(image_size, batch_size, jobs, rounds, seconds):
             keras / floats
             for keras, floats in zip(medians["keras"], medians["floats"], strict=True)
         ),
+        onnx_ratio=statistics.median(
+            floats / onnx for floats, onnx in zip(medians["floats"], medians["onnx"], strict=True)
+        ),
         p50={name: 1000 * percentiles[name][49] for name in ("floats", "files")},
         p99={name: 1000 * percentiles[name][98] for name in ("floats", "files")},
     )
@@ -182,13 +196,14 @@ def tables(starts, rates):
     lines += [
         "",
         "| size | batch | bare model images/s | `serving_default` (of bare) | p50, p99 ms "
-        "| `serving_bytes` | p50, p99 ms |",
-        "|---|---|---|---|---|---|---|",
+        "| `serving_bytes` | p50, p99 ms | ONNX Runtime (of `serving_default`) |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| {row.image_size} | {row.batch_size} | {row.keras:.0f} "
         f"| {row.floats:.0f} ({row.ratio:.1%}) | {row.p50['floats']:.1f}, {row.p99['floats']:.1f} "
-        f"| {row.files:.0f} | {row.p50['files']:.1f}, {row.p99['files']:.1f} |"
+        f"| {row.files:.0f} | {row.p50['files']:.1f}, {row.p99['files']:.1f} "
+        f"| {row.onnx:.0f} ({row.onnx_ratio:.1%}) |"
         for row in rates
     ]
     return "\n".join(lines)

@@ -10,6 +10,7 @@ Writes the model of a finished run for use elsewhere, with a model card.
   python -m export.saved_model --run_dir=RUN --export_dir=DIR                 DIR/1, 2, ...
   python -m export.saved_model --run_dir=RUN --precision=mixed_bfloat16   faster where native
   python -m export.saved_model --run_dir=RUN --format=litert  LiteRT: RUN/litert/1, 2, ...
+  python -m export.saved_model --run_dir=RUN --format=onnx    ONNX: RUN/onnx/1/model.onnx
 
 Look at it: saved_model_cli show --all --dir=RUN/export/1
 """

@@ -7,6 +7,8 @@ from patchvae_tf.registration import register_with_keras
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.errors import InputError, RunError
+    from patchvae_tf.features.embedding import Embeddings, embed
+    from patchvae_tf.features.estimator import FeatureExtractor
     from patchvae_tf.models import (
         BetaVAE,
         BiGAN,
@@ -14,6 +16,8 @@ if typing.TYPE_CHECKING:
         TransferClassifier,
         load_model,
     )
+    from patchvae_tf.models.presets import backbone
+    from patchvae_tf.pretrained import presets
     from patchvae_tf.saved_models.writing import export_model
     from patchvae_tf.settings import BetaVAEObjective, PartObjective, Views
     from patchvae_tf.unsupervised.trainer import train_model as train
@@ -26,14 +30,19 @@ _PUBLIC = {
     "BetaVAE": ("models", "BetaVAE"),
     "BetaVAEObjective": ("settings", "BetaVAEObjective"),
     "BiGAN": ("models", "BiGAN"),
+    "Embeddings": ("features.embedding", "Embeddings"),
+    "FeatureExtractor": ("features.estimator", "FeatureExtractor"),
     "InputError": ("errors", "InputError"),
     "PartObjective": ("settings", "PartObjective"),
     "PatchVAE": ("models", "PatchVAE"),
     "RunError": ("errors", "RunError"),
     "TransferClassifier": ("models", "TransferClassifier"),
     "Views": ("settings", "Views"),
+    "backbone": ("models.presets", "backbone"),
+    "embed": ("features.embedding", "embed"),
     "export_model": ("saved_models.writing", "export_model"),
     "load_model": ("models", "load_model"),
+    "presets": ("pretrained", "presets"),
     "train": ("unsupervised.trainer", "train_model"),
 }
 
@@ -41,6 +50,8 @@ __all__ = [
     "BetaVAE",
     "BetaVAEObjective",
     "BiGAN",
+    "Embeddings",
+    "FeatureExtractor",
     "InputError",
     "PartObjective",
     "PatchVAE",
@@ -48,8 +59,11 @@ __all__ = [
     "TransferClassifier",
     "Views",
     "__version__",
+    "backbone",
+    "embed",
     "export_model",
     "load_model",
+    "presets",
     "train",
 ]
 

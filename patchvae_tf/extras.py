@@ -7,8 +7,11 @@ from patchvae_tf.errors import InputError
 # extra -> the modules that it brings, by the names they are imported by.
 MODULES = {
     "report": ("matplotlib", "sklearn", "scipy", "tensorboard"),
+    "sklearn": ("sklearn",),
     "serving": ("tensorflow_serving",),
     "parquet": ("pyarrow",),
+    "onnx": ("onnx", "onnxruntime", "tf2onnx"),
+    "beam": ("apache_beam", "pyarrow"),
     "demo": ("nicegui", "PIL", "matplotlib"),
 }
 

@@ -61,7 +61,7 @@ def exported(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"wrote {run_dir}/export/1",
-        "signatures: serving_default, serving_bytes, stages, reconstruct, decode",
+        "signatures: serving_default, serving_bytes, serving_examples, stages, reconstruct, decode",
     ]
     return model, run_dir / "export/1"
 

@@ -26,6 +26,7 @@ METHOD = {
     "objectives",
     "optimizers",
     "parts",
+    "pretrained",
     "registration",
     "resnet18_weights",
     "schedules",
@@ -56,6 +57,13 @@ def test_the_public_names_are_there():
 def test_the_version_is_one():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == patchvae_tf.__version__
+
+
+def test_the_wheel_has_every_package():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = [path.parent for path in (ROOT / "patchvae_tf").rglob("__init__.py")]
+    inside = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(listed) == inside | {"patchvae_tf.trainers", "patchvae_tf.export"}
 
 
 def test_nothing_is_left_to_fill_in():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from patchvae_tf import pretrained
 from tests.testing_utils import random_images
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -31,6 +32,10 @@ def test_a_wheel_trains_exports_and_extracts_from_another_folder(tmp_path):
 
     # What the wheel stands on is taken from here: only the package itself is new.
     venv.create(tmp_path / "new", with_pip=True)
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in pretrained.names():  # the presets are in it, whole
+        for file in (pretrained.FACTS, pretrained.WEIGHTS, pretrained.CARD):
+            assert f"patchvae_tf/pretrained/{name}/{file}" in names
     bin_dir = tmp_path / "new/bin"
     run(bin_dir / "python", "-m", "pip", "install", "--no-deps", "--quiet", wheel)
     (own,) = (tmp_path / "new").glob("lib/python*/site-packages")
@@ -42,6 +47,13 @@ def test_a_wheel_trains_exports_and_extracts_from_another_folder(tmp_path):
     listed = run(patchvae, "--help")
     for command in ("train", "export", "features", "transfer", "probe", "report", "demo"):
         assert f"  patchvae {command} " in listed
+    asked = "import patchvae_tf; print(*patchvae_tf.presets(), sep=',')"
+    assert run(bin_dir / "python", "-c", asked).strip() == ",".join(pretrained.names())
+    run(
+        patchvae, "features", f"--saved_model={pretrained.names()[0]}", "--dataset=images.npz",
+        "--output=of-preset.npz",
+    )  # fmt: skip
+    assert np.load(tmp_path / "of-preset.npz")["features"].shape == (24, 128)
     run(patchvae, "train", "--dataset=images.npz", "--run_dir=run", "--noexport", *SMALL)
     run(patchvae, "export", "--run_dir=run")
     run(patchvae, "features", "--saved_model=run", "--dataset=images.npz", "--output=out.npz")

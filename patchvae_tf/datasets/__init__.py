@@ -7,6 +7,7 @@ from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 from patchvae_tf.datasets.splits import test_split, unsupervised_split
+from patchvae_tf.datasets.stream import stream_arrays, stream_files
 from patchvae_tf.datasets.streamed import StreamedSet, streamed_split
 from patchvae_tf.datasets.subsets import balanced_subset
 
@@ -27,6 +28,8 @@ __all__ = [
     "split_validation",
     "steps_per_epoch",
     "stream",
+    "stream_arrays",
+    "stream_files",
     "streamed_split",
     "test_split",
     "training_batches",

@@ -1,7 +1,9 @@
 """Folders of images, with or without class folders and `train`, `test` folders."""
 
+import collections
 import logging
 import os
+from collections.abc import Mapping
 
 import tensorflow as tf
 
@@ -124,12 +126,27 @@ def _split_folders(root):
 
 def _without_stray(paths):
     """(paths, number left out): without the few that lie beside two class folders or more."""
-    inside = [path for path in paths if "/" in path]
-    stray = len(paths) - len(inside)
-    is_few = stray <= max(1, _MOST_STRAY * len(paths)) and stray < len(inside)
-    if is_few and len({path.split("/")[0] for path in inside}) > 1:
-        return inside, stray
+    counts = collections.Counter(map(class_of, paths))
+    if are_left_out(counts):
+        return [path for path in paths if class_of(path)], counts[""]
     return paths, 0
+
+
+def class_of(key: str) -> str:
+    """The class of an image by its path within the folder of its split; "" for one beside them."""
+    return key.split("/")[0] if "/" in key else ""
+
+
+def are_left_out(counts: Mapping[str, int]) -> bool:
+    """Whether the images of the class "" are few beside those of two classes or more.
+
+    Args:
+        counts: class as `class_of` gives it -> number of images.
+    """
+    stray = counts.get("", 0)
+    inside = sum(counts.values()) - stray
+    is_few = stray <= max(1, _MOST_STRAY * (stray + inside)) and stray < inside
+    return is_few and len(set(counts) - {""}) > 1
 
 
 def _tell(root, folders, files, left_out):

@@ -2,11 +2,20 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import tensorflow as tf
 
-from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples, decoded_batches
+from patchvae_tf.datasets import arrays
+from patchvae_tf.datasets.decoding import (
+    NO_LABEL,
+    EncodedExamples,
+    decode_examples,
+    decoded_batches,
+)
+from patchvae_tf.datasets.images import ImageSet
+from patchvae_tf.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +43,51 @@ class ImageStream:
 
     def __len__(self):
         return self.count
+
+
+def stream_files(paths: Sequence[str | os.PathLike], image_size: int) -> ImageStream:
+    """Returns an `ImageStream` over image files, in the order given; keys are their paths.
+
+    Raises:
+        InputError: there is none, or one is not there.
+    """
+    names = [os.path.expanduser(os.fspath(path)) for path in paths]
+    if not names:
+        raise InputError("there are no images: the list of paths is empty. Give at least one.")
+    for name in names:
+        if not os.path.isfile(name):
+            raise InputError(f"{name} is not a file: give the paths of image files.")
+    items = tf.constant([os.fsencode(name) for name in names])  # bytes: they need not be UTF-8
+    files = EncodedExamples(
+        count=len(names),
+        key=names.__getitem__,
+        open=lambda start: tf.data.Dataset.from_tensor_slices(items[start:]),
+        read=lambda index, name: (tf.io.read_file(name), tf.constant(NO_LABEL, tf.int64)),
+        pick=lambda indices: tf.gather(items, indices),
+        labelled=False,
+        class_names=None,
+    )
+    return stream_of(files, image_size)
+
+
+def stream_arrays(pixels: np.ndarray, image_size: int) -> ImageStream:
+    """Returns an `ImageStream` over an array of images; keys are their positions.
+
+    Args:
+        pixels: uint8, or floats in [0, 1], [n, H, W, 3] (or 1 channel, or none).
+        image_size: int, pixels of a side; images of another size are resized and cropped.
+
+    Raises:
+        InputError: another shape, range or type.
+    """
+    pixels = arrays.checked_images(pixels, "the array of images")
+    images = ImageSet(
+        images=arrays.to_uint8_squares(pixels, image_size),
+        labels=None,
+        class_names=None,
+        keys=tuple(map(str, range(len(pixels)))),
+    )
+    return stream_of(images, image_size)
 
 
 def stream_of(source, image_size: int) -> ImageStream:

@@ -3,11 +3,15 @@
 import base64
 import dataclasses
 import io
+import typing
 from collections.abc import Callable
 
 import numpy as np
 
 from patchvae_tf.errors import InputError
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.datasets.stream import ImageStream
 
 OCCURS = 0.5  # the probability from which on a part is taken to occur
 _MOST_PIXELS = 50_000_000  # of an upload; a file of a few bytes may stand for more than memory
@@ -27,7 +31,7 @@ class PartIndex:
         appearance: float32 [n, N, d_p].
     """
 
-    stream: object
+    stream: "ImageStream"
     indices: np.ndarray
     peaks: np.ndarray
     appearance: np.ndarray

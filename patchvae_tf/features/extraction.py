@@ -1,4 +1,4 @@
-"""Features of a whole data set by an exported model, as a file for other tools."""
+"""Features of a whole data set by a trained model, as a file for other tools."""
 
 import contextlib
 import dataclasses
@@ -15,13 +15,13 @@ import tqdm
 
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.features import computing, sources
 from patchvae_tf.features import files as feature_files
-from patchvae_tf.saved_models import loaded as exported
-from patchvae_tf.settings import Settings, setting
+from patchvae_tf.features.pooling import Pooling
+from patchvae_tf.settings import setting
 from patchvae_tf.settings.fields import data_dir_setting
 
 _PART_EXAMPLES = 4096  # what a kill may cost
-_BATCH_PIXELS = 2**20  # enough to keep the processor busy
 _NEEDED = {
     "saved_model": "the folder of a run or an export",
     "dataset": "a folder of images, an .npz file or a TFDS name",
@@ -32,13 +32,14 @@ _log = logging.getLogger("patchvae_tf")
 
 
 @dataclasses.dataclass(frozen=True)
-class FeaturesConfig(Settings):
+class FeaturesConfig(Pooling):
     """Settings of `python -m export.features`."""
 
     saved_model: str | None = setting(
         None,
         "Model",
-        "folder of an exported version, or of its run: then the newest version; needed",
+        "a preset's name or folder; the folder of an exported version, or of its run: then the "
+        "newest version; or an .onnx file; needed",
     )
     outputs: str = setting(
         "features",
@@ -85,12 +86,21 @@ class FeaturesConfig(Settings):
             extras.require("parquet", "a .parquet file")
         if not self.output_names:
             raise InputError("outputs names nothing. Use e.g. features.")
+        changed = [
+            field.name
+            for field in dataclasses.fields(Pooling)
+            if getattr(self, field.name) != field.default
+        ]
+        if changed and computing.FEATURES not in self.output_names:
+            raise InputError(
+                f"{changed[0]} says how `features` are made, and outputs={self.outputs} has "
+                "none. Leave it out."
+            )
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """The outputs to keep, each once, in the order given."""
-        names = [name.strip() for name in self.outputs.split(",")]
-        return tuple(dict.fromkeys(name for name in names if name))
+        return computing.output_names(self.outputs)
 
 
 def extract(config):
@@ -105,19 +115,16 @@ def extract(config):
         InputError: bad settings, model or data, or an output that is there already.
         RunError: no image can be read, or the output cannot be written.
     """
-    version = exported.version(config.saved_model)
-    facts = exported.facts(version)
-    image_size = config.image_size or facts.get("image_size")
-    if image_size is None:
-        raise InputError(f"{version} does not say its image size: give image_size.")
-    if "stride" in facts and image_size % facts["stride"]:
-        raise InputError(
-            f"image_size must be a multiple of {facts['stride']}. Received: {image_size}"
-        )
-    exported.check_facts(facts, config.output_names, version)
-    batch_size = config.batch_size or max(16, min(256, _BATCH_PIXELS // image_size**2))
+    source = sources.find(config.saved_model or "")
+    image_size = computing.checked_size(config.image_size, source)
+    source.check([name for name in config.output_names if name != computing.FEATURES])
+    how = Pooling.part_of(config)
+    if computing.FEATURES in config.output_names:
+        how.made_of(source)
+    batch_size = config.batch_size or computing.batch_size_of(image_size)
     job = {
-        "model": exported.digest(version),
+        "model": source.digest(),
+        **how.to_json(),
         "outputs": list(config.output_names),
         "image_size": image_size,
         "batch_size": batch_size,
@@ -140,11 +147,11 @@ def extract(config):
         startup.import_tensorflow()
         from patchvae_tf import datasets
 
-        print(f"{', '.join(config.output_names)} of {config.dataset} by {version}", flush=True)
+        print(f"{', '.join(config.output_names)} of {config.dataset} by {source.title}", flush=True)
         stream = datasets.stream(
             config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
         )
-        function, shapes = exported.function(version, config.output_names, image_size)
+        function, shapes = computing.function(source, config.output_names, how, image_size)
         facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
         work.check("data.json", facts_of_data, "other images")
         runs.write_json(work_path / "job.json", job)
@@ -157,7 +164,7 @@ def extract(config):
             written = feature_files.WRITERS[output.suffix](parts, output)
         record = {
             **job,
-            "version": str(version),
+            "version": source.title,
             "rows": parts.count,
             "files": [path.name for path in written],
             "shapes": {name: list(shape) for name, shape in shapes.items()},
@@ -207,11 +214,9 @@ def _compute(function, stream, parts, batch_size):
         def computed():
             nonlocal rate
             first = None
-            for indices, images, labels in stream.batches(batch_size, begin):
-                outputs = {name: tensor.numpy() for name, tensor in function(images).items()}
-                keys = np.array([stream.key(index) for index in indices])
-                yield {"index": indices, "key": keys, "label": labels, **outputs}
-                bar.update(indices[-1] + 1 - bar.n)
+            for columns in computing.rows(function, stream, batch_size, begin):
+                yield columns
+                bar.update(columns["index"][-1] + 1 - bar.n)
                 if first is None:
                     first, clock = bar.n, time.perf_counter()
                 else:

@@ -106,19 +106,7 @@ def write_parquet(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     import pyarrow as pa
     import pyarrow.parquet
 
-    fields = [pa.field("key", pa.string())]
-    if parts.labelled:
-        fields.append(pa.field("label", pa.int64()))
-    fields += [
-        pa.field(
-            name,
-            pa.list_(pa.float32(), math.prod(shape)),
-            metadata={"shape": json.dumps(shape)},
-        )
-        for name, shape in parts.shapes.items()
-    ]
-    names = {"class_names": json.dumps(parts.class_names)} if parts.class_names else None
-    schema = pa.schema(fields, metadata=names)
+    schema = parquet_schema(parts.shapes, parts.labelled, parts.class_names)
     with (
         runs.replaced_when_whole(path) as temporary,
         pyarrow.parquet.ParquetWriter(temporary, schema) as writer,
@@ -133,6 +121,25 @@ def write_parquet(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
                 ]
             writer.write_table(pa.table(columns, schema=schema))
     return [path]
+
+
+def parquet_schema(shapes: dict, labelled: bool, class_names: tuple | None = None):
+    """The `pyarrow.Schema` of a file of features; the arguments are attributes of `Parts`."""
+    import pyarrow as pa
+
+    fields = [pa.field("key", pa.string())]
+    if labelled:
+        fields.append(pa.field("label", pa.int64()))
+    fields += [
+        pa.field(
+            name,
+            pa.list_(pa.float32(), math.prod(shape)),
+            metadata={"shape": json.dumps(shape)},
+        )
+        for name, shape in shapes.items()
+    ]
+    names = {"class_names": json.dumps(class_names)} if class_names else None
+    return pa.schema(fields, metadata=names)
 
 
 def write_tfrecord(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
@@ -158,20 +165,26 @@ def write_tfrecord(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
 
 def _examples(parts):
     """Yields the rows as serialised `tf.train.Example`s."""
-    import tensorflow as tf
-
     for path in parts.paths:
         with np.load(path) as part:
             columns = dict(part)
         for row, key in enumerate(columns["key"]):
-            example = tf.train.Example()
-            feature = example.features.feature
-            feature["key"].bytes_list.value.append(str(key).encode())
-            if parts.labelled:
-                feature["label"].int64_list.value.append(columns["label"][row])
-            for name in parts.shapes:
-                feature[name].float_list.value.extend(columns[name][row].ravel())
-            yield example.SerializeToString(deterministic=True)
+            label = columns["label"][row] if parts.labelled else None
+            yield example(str(key), label, {name: columns[name][row] for name in parts.shapes})
+
+
+def example(key: str, label: int | None, outputs: dict[str, np.ndarray]) -> bytes:
+    """A row as a serialised `tf.train.Example`; None: no label."""
+    import tensorflow as tf
+
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["key"].bytes_list.value.append(key.encode())
+    if label is not None:
+        feature["label"].int64_list.value.append(label)
+    for name, output in outputs.items():
+        feature[name].float_list.value.extend(output.ravel())
+    return example.SerializeToString(deterministic=True)
 
 
 WRITERS = {".npz": write_npz, ".parquet": write_parquet, ".tfrecord": write_tfrecord}

@@ -203,9 +203,23 @@ class RandomViews:
         """
         if seed is None:
             return images, images
-        target = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        target = self.cropped(images, seed)
         seen = self._colors(target, seed=noise.fold_in(seed, noise.Purpose.COLORS))
         return self._mask(seen, seed=noise.fold_in(seed, noise.Purpose.MASK)), target
+
+    def cropped(self, maps: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """The part of images' maps that `first` takes of the images, by the same seed.
+
+        Args:
+            maps: float32 [batch, h, w, channels], of whole images.
+            seed: int32 [2], or None for the maps themselves.
+
+        Returns:
+            float32 [batch, h, w, channels].
+        """
+        if seed is None:
+            return maps
+        return self._crop(maps, seed=noise.fold_in(seed, noise.Purpose.CROP))
 
     def second(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Another view, whole: another crop and other colours, nothing hidden.

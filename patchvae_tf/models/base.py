@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import typing
 from collections.abc import Callable
 
 import keras
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, noise, optimizers
 from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.models import presets
 from patchvae_tf.models.distributed import DistributedModel
 from patchvae_tf.models.inputs import check_data, model_images
 from patchvae_tf.settings import GlobalCode, Settings, unsupervised, unsupervised_config
@@ -35,6 +38,8 @@ class UnsupervisedModel(DistributedModel):
         settings_name: str, the model's in `settings.unsupervised.CONFIGS`.
         code_class: the `Settings` of its code.
         any_size: bool, whether images of other sizes than `image_size` can be given.
+        recipe: the settings that `fit` compiles by, where the model is made by a recipe or of a
+            preset; else None.
 
     Raises:
         InputError: `image_size` is not a positive multiple of the stride, or the backbone or its
@@ -51,7 +56,7 @@ class UnsupervisedModel(DistributedModel):
         self.image_size = image_size
         self.backbone_name = backbone
         self.stride = backbones.checked_stride(backbone, stride)
-        self._recipe = None
+        self.recipe = None
 
     @classmethod
     def from_settings(
@@ -103,8 +108,42 @@ class UnsupervisedModel(DistributedModel):
             model=cls.settings_name, recipe=recipe, **{**settings, "dataset": ""}
         )
         model = cls.from_settings(config, **({} if dtype is None else {"dtype": dtype}))
-        model._recipe = config
+        if config.init_from is not None:
+            presets.begin_with(model, config.init_from)
+        model.recipe = config
         return model
+
+    @classmethod
+    def from_preset(cls, preset: str | os.PathLike, dtype: str | None = None) -> typing.Self:
+        """A trained model: of a preset that comes with the package, or of a folder of one's own.
+
+        It is not compiled; `fit` compiles it with the settings of its training, where they are
+        known, and trains it on.
+
+        Args:
+            preset: a name of `patchvae_tf.presets()`, or the path of a folder.
+            dtype: dtype policy, e.g. "mixed_bfloat16"; None for the one that it was saved with.
+
+        Raises:
+            InputError: there is no such preset, it cannot be read, or holds another model.
+        """
+        return presets.from_preset(preset, cls, dtype)
+
+    def save_to_preset(self, folder: str | os.PathLike, compact: bool = False) -> None:
+        """Writes the weights, and what the model is, into a new folder for `from_preset`.
+
+        Of a plain one `from_preset` makes an equal model, to the last bit; the optimizer's state
+        is not part of it.
+
+        Args:
+            folder: path; its parents are made.
+            compact: for passing on: kernels are rounded to float16 (by a 2048th of their value at
+                most), and what serves training alone is left out.
+
+        Raises:
+            InputError: the folder is there already, or cannot be written.
+        """
+        presets.save_to_preset(self, folder, compact)
 
     def fit(self, x=None, y=None, batch_size=None, epochs=None, callbacks=None, **kwargs):
         """As of `keras.Model.fit`, on images.
@@ -127,13 +166,13 @@ class UnsupervisedModel(DistributedModel):
         held_out = kwargs.get("validation_data")
         if held_out is not None:
             self._check_data(held_out[0] if isinstance(held_out, tuple) else held_out)
-        if self._recipe is not None:
+        if self.recipe is not None:
             if batch_size is None and not isinstance(x, tf.data.Dataset):
-                batch_size = min(self._recipe.batch_size, len(x))
+                batch_size = min(self.recipe.batch_size, len(x))
             if not self.compiled:
                 steps = kwargs.get("steps_per_epoch") or _steps_per_epoch(x, batch_size)
-                epochs = epochs or self._recipe.epochs_of(steps)
-                self.compile(optimizers.of_settings(self._recipe, steps, epochs))
+                epochs = epochs or self.recipe.epochs_of(steps)
+                self.compile(optimizers.of_settings(self.recipe, steps, epochs))
         if self.compiled and int(self.optimizer.iterations) == 0:
             self.begin_from(lambda most: _first_images(x, most, self.seed))
         stops = [*(callbacks or ()), _StopWhenNotFinite()]

@@ -250,7 +250,7 @@ class PatchVAE(Autoencoder):
         temperature = self.temperature_at(step)
         outputs = self.rebuild(codes, training, seed, temperature)
         terms = reconstruction_terms(self, target, outputs["reconstruction"], training)
-        batch = parts.Batch(target, outputs, other_codes, training)
+        batch = parts.Batch(images, target, outputs, other_codes, training, step, seed)
         values = {term.name: term.value(self, batch) for term in self._terms}
         return {
             **terms,

@@ -24,17 +24,23 @@ class Batch:
     """What a term is made from.
 
     Attributes:
-        target: float32 [batch, H, W, 3] in [0, 1], what is to be rebuilt.
+        images: float32 [batch, H, W, 3] in [0, 1], whole.
+        target: float32 [batch, H, W, 3] in [0, 1], what is to be rebuilt of them.
         outputs: `PatchVAE.call`'s dict, of what training sees of it.
         other_codes: `PatchVAE.encode`'s dict, of another view of the same images; None where there
             is none.
         training: bool, whether batch normalisation uses the batch's moments.
+        step: scalar int64, finished training steps.
+        seed: int32 [2], of the views; None where nothing is random.
     """
 
+    images: tf.Tensor
     target: tf.Tensor
     outputs: dict
     other_codes: dict | None
     training: bool
+    step: tf.Tensor
+    seed: tf.Tensor | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +130,20 @@ def _agreement_layer(model):
 
 def _teaching(model, batch):
     logits = batch.outputs["occurrence_logits"]
-    shares = model.teaching(batch.target, tf.shape(logits)[1:3])
+    teacher = model.teaching
+
+    def by_templates():
+        return teacher(batch.target, tf.shape(logits)[1:3])
+
+    def by_own_maps():
+        return model.random_views.cropped(teacher.own_maps(batch.images), batch.seed)
+
+    is_own = batch.step >= model.objective.template_steps
+    if batch.training:
+        teacher.follow(model.backbone, model.occurrence_head, is_own)
+    shares = tf.cond(is_own, by_own_maps, by_templates)
+    if batch.training:
+        teacher.balance(shares, is_own)
     return losses.teaching_cross_entropy(logits, tf.stop_gradient(shares), model.teaching.is_taught)
 
 
@@ -133,7 +152,7 @@ def _teaching_layer(model):
     part_side = model.objective.part_side * model.image_size
     steps = max(1, round(templates.SIDE * model.stride / part_side / templates.STEP))
     scaled_per_place = steps * templates.STEP
-    layer = PartTeacher(model.num_parts, scaled_per_place)
+    layer = PartTeacher(model.num_parts, scaled_per_place, model.backbone_name, model.stride)
     layer.build()
     return layer
 

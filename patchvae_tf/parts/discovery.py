@@ -88,8 +88,8 @@ def _centred_windows(images, size):
     edges, peaks, strengths = [], [], []
     reach = templates.SIDE // 2 | 1
     for start in range(0, len(images), _CHUNK):
-        scaled = _scaled(images[start : start + _CHUNK], size)
-        strength = edge_strength(scaled)
+        small = scaled(as_floats(images[start : start + _CHUNK]), size)
+        strength = edge_strength(small)
         dense = strength
         for _ in range(2):
             dense = tf.nn.avg_pool2d(dense, reach, 1, "SAME")
@@ -98,16 +98,14 @@ def _centred_windows(images, size):
         )
         peaks.append(np.argwhere(is_peak.numpy()[..., 0]) + np.array([start, 0, 0]))
         strengths.append(strength.numpy()[..., 0])
-        edges.append(edge_map(scaled).numpy())
+        edges.append(edge_map(small).numpy())
     middles = _centred(np.concatenate(strengths), np.concatenate(peaks))
     return np.concatenate(edges), middles
 
 
-def _scaled(images, size):
-    images = tf.convert_to_tensor(images)
-    if images.dtype == tf.uint8:
-        images = tf.image.convert_image_dtype(images, tf.float32)
-    return scaled(images, size)
+def as_floats(images) -> tf.Tensor:
+    """uint8 images, or floats in [0, 1], as float32 in [0, 1]."""
+    return tf.image.convert_image_dtype(tf.convert_to_tensor(images), tf.float32)
 
 
 def scaled(images: tf.Tensor, size) -> tf.Tensor:

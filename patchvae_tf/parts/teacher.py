@@ -5,6 +5,8 @@ import typing
 import keras
 import tensorflow as tf
 
+from patchvae_tf import backbones
+from patchvae_tf.layers import Conv2D
 from patchvae_tf.parts import discovery, templates
 from patchvae_tf.parts.edges import edge_map
 
@@ -19,17 +21,31 @@ _SOFTNESS = 0.03  # of likeness: how much worse another part may fit and still s
 _RAMP = 0.08  # of likeness about the threshold, over which a place comes to show a part
 _BELOW = 0.05  # of likeness, by which the threshold lies below that of a part's sure windows
 _NEVER = 1e6  # the threshold of a part that was not found
+_COUNTED = 500  # images in which it is counted how frequent parts are
+_CHUNK = 100
+_TEMPERATURE = 0.7  # of the model's own maps: below 1, so that they become surer
+_DECAY = 0.99  # of the slow copy, a step
+_RATE = 0.1  # of the offsets, a step
+_RAREST = 1e-6
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class PartTeacher(keras.layers.Layer):
     """Says at which places of an image the parts are that `discovery` found.
 
-    Its weights are no network's: the templates as filters, and from which likeness on they count.
+    First by templates (a call); later by a slow copy of what has been learned from them
+    (`own_maps`), which is a better judge: it knows what stands around. A step's shares are made
+    sharper, and each part is kept as frequent as templates found it, so that none takes the others'
+    places. Sources: Tarvainen and Valpola, "Mean teachers are better role models" (NeurIPS 2017)
+    for the copy; Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster
+    Assignments" (NeurIPS 2020) for the balance; counted frequencies in place of equal ones, and
+    places in place of images, are ours.
 
     Args:
         num_parts: int, parts that may be found.
         scaled_per_place: int, side of a place in pixels of the image as templates see it.
+        backbone: str, one of `backbones.NAMES`.
+        stride: int, the backbone's.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
@@ -41,10 +57,15 @@ class PartTeacher(keras.layers.Layer):
         covers half of it or more, alone; the sum over the parts is at most 1.
     """
 
-    def __init__(self, num_parts, scaled_per_place, **kwargs):
+    def __init__(self, num_parts, scaled_per_place, backbone, stride, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.num_parts = num_parts
         self.scaled_per_place = scaled_per_place
+        self.backbone_name = backbone
+        self.stride = stride
+        self.backbone = backbones.build(backbone, stride)
+        self.occurrence_head = Conv2D(num_parts, 3, padding="same")
+        self.backbone.trainable = self.occurrence_head.trainable = False
 
     def build(self, *input_shapes):
         orientations = len(templates.SCALES) * len(templates.ANGLES)
@@ -60,6 +81,14 @@ class PartTeacher(keras.layers.Layer):
             trainable=False,
             name="thresholds",
         )
+        # Of places, by part, and last of those that show none.
+        self.frequencies = self.add_weight(
+            shape=(self.num_parts + 1,), initializer="zeros", trainable=False, name="frequencies"
+        )
+        self.offsets = self.add_weight(
+            shape=(self.num_parts + 1,), initializer="zeros", trainable=False, name="offsets"
+        )
+        self.occurrence_head.build(self.backbone.output_shape)
         self.built = True
 
     def discover(
@@ -87,7 +116,14 @@ class PartTeacher(keras.layers.Layer):
         self.filters.assign(tf.pad(filters, [[0, 0], [0, 0], [0, 0], [0, unused]]))
         thresholds = found.thresholds - _BELOW
         self.thresholds.assign(tf.pad(thresholds, [[0, missing]], constant_values=_NEVER))
+        self._count(images[:_COUNTED], grid)
         return len(found.templates)
+
+    def _count(self, images, grid):
+        shares = tf.function(lambda some: self(discovery.as_floats(some), tf.constant(grid)))
+        chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+        counted = tf.concat([shares(tf.convert_to_tensor(some)) for some in chunks], axis=0)
+        self.frequencies.assign(tf.reduce_mean(_with_none(counted), axis=[0, 1, 2]))
 
     @property
     def is_taught(self):
@@ -110,9 +146,63 @@ class PartTeacher(keras.layers.Layer):
         shares = tf.nn.avg_pool2d(covered, side, side, "VALID") / _ENOUGH  # [batch, *grid, parts]
         return shares / tf.maximum(tf.reduce_sum(shares, axis=-1, keepdims=True), 1.0)
 
+    def follow(self, backbone: keras.Model, occurrence_head: keras.layers.Layer, is_own: tf.Tensor):
+        """Moves the slow copy a step towards what is learned; until it teaches it is that.
+
+        Args:
+            backbone, occurrence_head: the model's.
+            is_own: scalar bool, whether the copy teaches.
+        """
+        decay = tf.where(is_own, _DECAY, 0.0)
+        slow = [*self.backbone.variables, *self.occurrence_head.variables]
+        fast = [*backbone.variables, *occurrence_head.variables]
+        for one, other in zip(slow, fast, strict=True):
+            one.assign(decay * one + (1.0 - decay) * other)
+
+    def own_maps(self, images: tf.Tensor) -> tf.Tensor:
+        """How much each place shows each part, by the slow copy.
+
+        Args:
+            images: float32 [batch, H, W, 3] in [0, 1].
+
+        Returns:
+            float32 [batch, h, w, num_parts], as of a call.
+        """
+        features = self.backbone(images, training=False)
+        logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
+        nothing = tf.zeros_like(logits[..., :1])
+        free = tf.concat([tf.where(self.is_taught, -_NEVER, logits), nothing], axis=-1)
+        rest = tf.reduce_logsumexp(free, axis=-1, keepdims=True)  # a free part, or nothing
+        taught = tf.where(self.is_taught, logits, -_NEVER)
+        sharper = tf.concat([taught, rest], axis=-1) / _TEMPERATURE + self.offsets
+        return tf.nn.softmax(sharper)[..., :-1]
+
+    def balance(self, shares: tf.Tensor, is_own: tf.Tensor) -> None:
+        """Moves the offsets so that parts become as frequent as they were found to be.
+
+        Args:
+            shares: float32 [local batch, h, w, num_parts], what a step teaches.
+            is_own: scalar bool, whether by the slow copy.
+        """
+        shares = _with_none(shares)
+        total = tf.reduce_sum(shares, axis=[0, 1, 2])  # [num_parts + 1]
+        count = tf.cast(tf.reduce_prod(tf.shape(shares)[:3]), tf.float32)
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+        excess = tf.math.log((total / count + _RAREST) / (self.frequencies + _RAREST))
+        self.offsets.assign(self.offsets - _RATE * tf.where(is_own, excess, 0.0))
+
     def get_config(self):
         return {
             **super().get_config(),
             "num_parts": self.num_parts,
             "scaled_per_place": self.scaled_per_place,
+            "backbone": self.backbone_name,
+            "stride": self.stride,
         }
+
+
+def _with_none(shares):
+    """[..., num_parts] -> [..., num_parts + 1]: last how much no part is shown."""
+    return tf.concat([shares, 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)], axis=-1)

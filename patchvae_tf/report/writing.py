@@ -69,6 +69,7 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
     import patchvae_tf
     from patchvae_tf import visualization
     from patchvae_tf.report import pictures as report_pictures
+    from patchvae_tf.report import projector
 
     model = model or patchvae_tf.load_model(run_dir)
     data = {
@@ -91,6 +92,7 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
         for section in report_pictures.sections(model, survey, run_dir, settings, dataset, split)
     ]
     page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
+    projector.write(run_dir / "tensorboard", survey)
     runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:

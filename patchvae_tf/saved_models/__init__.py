@@ -1,1 +1,1 @@
-"""Trained models as others load them: SavedModel for TensorFlow and TF Serving, LiteRT."""
+"""Trained models as others load them: SavedModel for TensorFlow and TF Serving, LiteRT, ONNX."""

@@ -48,7 +48,7 @@ def export_litert(
         (version, costs): pathlib.Path, and a dict precision -> `Cost`.
     """
     model = signatures.with_policy(model, "float32")
-    root, function = signatures.encoder(model)
+    root, function = signatures.encoder(model, model.image_size)
 
     def converter():  # each converts once
         return tf.lite.TFLiteConverter.from_concrete_functions([function], root)

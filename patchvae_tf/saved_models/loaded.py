@@ -49,10 +49,11 @@ def check_facts(facts: dict, names: Iterable[str], version: pathlib.Path) -> Non
             for signature in _SIGNATURES
             for name in facts.get("signatures", {}).get(signature, {}).get("outputs", ())
         }
-        _check_outputs(names, offered, version)
+        check_outputs(names, offered, version)
 
 
-def _check_outputs(names, offered, version):
+def check_outputs(names: Iterable[str], offered: set[str], version: object) -> None:
+    """Raises InputError unless all of `names` are among the outputs that `version` offers."""
     unknown = [name for name in names if name not in offered]
     if unknown:
         raise InputError(
@@ -70,6 +71,57 @@ def digest(version: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
+def load(version: str | os.PathLike):
+    """Loads an exported model: an object with `signatures`.
+
+    Args:
+        version: its folder, wherever TensorFlow can read it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.saved_model.load(str(version))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
+            "Export the model once more."
+        ) from error
+
+
+def answering(model, names: Iterable[str], version: object) -> Callable[..., dict]:
+    """One function of a model's signatures, for a graph.
+
+    Args:
+        model: as `load` returns it, or another object with `signatures`: name -> function of
+            `images`.
+        names: which outputs are wanted.
+        version: what the model is called, for errors.
+
+    Returns:
+        Function of float images [n, H, W, 3] -> dict name -> float32 [n, ...].
+
+    Raises:
+        InputError: there is no such output.
+    """
+    source = {
+        output: name
+        for name in _SIGNATURES
+        if name in model.signatures
+        for output in model.signatures[name].structured_outputs
+    }
+    check_outputs(names, set(source), version)
+
+    def answer(images):
+        needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
+        answers = {name: model.signatures[name](images=images) for name in needed}
+        return {name: answers[source[name]][name] for name in names}
+
+    return answer
+
+
 def function(
     version: pathlib.Path, names: Iterable[str], image_size: int
 ) -> tuple[Callable, dict[str, tuple[int, ...]]]:
@@ -81,40 +133,31 @@ def function(
         image_size: int, side of the square images in pixels.
 
     Returns:
-        (function, shapes): uint8 images [n, size, size, 3] -> dict name -> float32 [n, ...]; and
-        dict name -> shape of a row.
+        As `of_images` does.
 
     Raises:
         InputError: it cannot be read, or has no such output.
     """
-    import tensorflow as tf
+    return of_images(answering(load(version), names, version), image_size)
 
-    try:
-        loaded = tf.saved_model.load(str(version))
-    except (OSError, ValueError, tf.errors.OpError) as error:
-        raise InputError(
-            f"the SavedModel in {version} cannot be read ({str(error).splitlines()[0][:200]}). "
-            "Export the model once more."
-        ) from error
-    signatures = {
-        name: loaded.signatures[name] for name in _SIGNATURES if name in loaded.signatures
-    }
-    source = {
-        output: name
-        for name, signature in signatures.items()
-        for output in signature.structured_outputs
-    }
-    _check_outputs(names, set(source), version)
+
+def of_images(
+    answer: Callable[..., dict], image_size: int
+) -> tuple[Callable, dict[str, tuple[int, ...]]]:
+    """The graph of a function of float images, for uint8 ones of one size.
+
+    Returns:
+        (function, shapes): uint8 images [n, size, size, 3] -> dict name -> float32 [n, ...]; and
+        dict name -> shape of a row.
+    """
+    import tensorflow as tf
 
     @tf.function(
         autograph=False,
         input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
     )
-    def answer(images):
-        images = tf.image.convert_image_dtype(images, tf.float32)
-        needed = dict.fromkeys(source[name] for name in names)  # what nobody asks for is not run
-        answers = {signature: signatures[signature](images=images) for signature in needed}
-        return {name: answers[source[name]][name] for name in names}
+    def converted(images):
+        return answer(tf.image.convert_image_dtype(images, tf.float32))
 
-    outputs = answer(tf.zeros([1, image_size, image_size, 3], tf.uint8))
-    return answer, {name: tuple(output.shape[1:]) for name, output in outputs.items()}
+    outputs = converted(tf.zeros([1, image_size, image_size, 3], tf.uint8))
+    return converted, {name: tuple(output.shape[1:]) for name, output in outputs.items()}

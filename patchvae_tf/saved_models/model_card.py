@@ -111,7 +111,7 @@ def _markdown(values, more):
             *_training(run),
             "",
             "## Measured",
-            *_measured(run),
+            *measured(run),
             *_difference(values),
             "",
             "## Parameters",
@@ -146,15 +146,22 @@ def _difference(values):
 def _input(values):
     size = values["image_size"]
     images = "RGB images, float32 in [0, 1], any number in a batch"
-    if "serving_bytes" not in values["signatures"]:
+    (default,) = values["signatures"]["serving_default"]["inputs"].values()
+    if default["shape"][1]:
         return [f"{images}, all {size} × {size} pixels; the values are not checked."]
-    return [
+    sizes = (
         f"{images}; in a batch all of one size, height and width multiples of {values['stride']}. "
-        f"Trained at {size} × {size}: other sizes work, features are best near it. "
+        f"Trained at {size} × {size}: other sizes work, features are best near it."
+    )
+    if "serving_bytes" not in values["signatures"]:
+        return [f"{sizes} Neither sizes nor values are checked."]
+    return [
+        f"{sizes} "
         "`serving_bytes` takes whole files (JPEG, PNG, GIF, BMP, WEBP) of any sizes instead, makes "
         f"each square as in training (turned as its EXIF tag says, shorter side to {size}, then "
-        "the centre), and says in `valid` which could be read. Images that you decode yourself are "
-        "to be turned before they are sent.",
+        "the centre), and says in `valid` which could be read; `serving_examples` takes "
+        "`tf.train.Example`s with such a file in `image/encoded` or `image`. Images that you "
+        "decode yourself are to be turned before they are sent.",
     ]
 
 
@@ -228,7 +235,8 @@ def _training(run):
     ]
 
 
-def _measured(run):
+def measured(run: dict | None) -> list[str]:
+    """The measures of a run's record, as lines of Markdown."""
     result = (run or {}).get("result") or {}
     lines = [
         f"| {label} | {result[name]:.4g} |" for name, label in _MEASURES.items() if name in result
@@ -249,7 +257,7 @@ def _measured(run):
             "| accuracy of a classifier | not measured: no labels, or no images held out |"
         )
     parts = result.get("parts")
-    if parts:
+    if run and parts:
         lines += [
             "| parts that occur, held out | "
             f"{parts['parts_alive']} of {run['settings']['num_parts']} |",

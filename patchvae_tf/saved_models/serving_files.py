@@ -5,6 +5,7 @@ import pathlib
 import tensorflow as tf
 
 from patchvae_tf import runs
+from patchvae_tf.saved_models.signatures import EXAMPLE_IMAGES
 
 MODEL_NAME = "patchvae"
 BATCH_SIZES = (1, 4, 16, 64)  # that are warmed up
@@ -87,6 +88,9 @@ def write_warm_up(folder: pathlib.Path, signatures: dict, image_size: int, strid
     path.parent.mkdir()
     sides = {"images": image_size, "latent": image_size // stride}
     jpeg = tf.io.encode_jpeg(tf.fill([image_size, image_size, 3], tf.constant(128, tf.uint8)))
+    example = tf.train.Example()
+    example.features.feature[EXAMPLE_IMAGES[0]].bytes_list.value.append(jpeg.numpy())
+    strings = {"image_bytes": jpeg.numpy(), "examples": example.SerializeToString()}
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, signature in signatures.items():
             ((spec,), _) = signature.structured_input_signature
@@ -95,7 +99,7 @@ def write_warm_up(folder: pathlib.Path, signatures: dict, image_size: int, strid
                 request.model_spec.name = MODEL_NAME
                 request.model_spec.signature_name = name
                 if spec.dtype == tf.string:
-                    value = tf.make_tensor_proto([jpeg.numpy()] * batch_size)
+                    value = tf.make_tensor_proto([strings[spec.name]] * batch_size)
                 else:
                     value = _constant_tensor([batch_size, *spec.shape[1:]], sides[spec.name])
                 request.inputs[spec.name].CopyFrom(value)

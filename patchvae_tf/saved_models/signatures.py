@@ -9,6 +9,7 @@ numbers for a part's look; the stages shown are Resnet-9's, whose stride is 8, a
 | serving_default | `images` [n, H, W, 3] | `features` [n, c], `feature_map` [n, h, w, c]; |
 | | | PatchVAE: `occurrence` [n, h, w, N], `appearance` [n, N, d_p] |
 | serving_bytes | `image_bytes` [n] | as above, at the trained size, and `valid` [n], bool |
+| serving_examples | `examples` [n] | as `serving_bytes` |
 | stages | `images` [n, H, W, 3] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.stages` |
 | reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
 | decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
@@ -16,9 +17,12 @@ numbers for a part's look; the stages shown are Resnet-9's, whose stride is 8, a
 Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode`
 of β-VAE and BiGAN keep to the trained size, because one code describes a square of that size. The
 images of `serving_bytes` are whole files, each made square as in training; where one cannot be
-read, `valid` is False and the row is that of a black image.
+read, `valid` is False and the row is that of a black image. Those of `serving_examples` are
+serialized `tf.train.Example`s, as TFX's BulkInferrer sends them, with such a file in
+`image/encoded` or, as TFDS writes them, in `image`.
 """
 
+import types
 import typing
 
 import keras
@@ -31,11 +35,20 @@ from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
 if typing.TYPE_CHECKING:
     import numpy as np
 
-NAMES = ("serving_default", "serving_bytes", "stages", "reconstruct", "decode")
+NAMES = (
+    "serving_default",
+    "serving_bytes",
+    "serving_examples",
+    "stages",
+    "reconstruct",
+    "decode",
+)
+EXAMPLE_IMAGES = ("image/encoded", "image")  # features that may hold the file, the first first
 
 _TOLERANCE = 1e-3  # beyond [0, 1]: what rounding and resizing may leave
 _IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+_EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
 def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.Module, dict]:
@@ -44,7 +57,7 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     Args:
         model: PatchVAE, BetaVAE or BiGAN; left as it is.
         precision: str, dtype policy of φ in the signatures that give features and codes,
-            `serving_default` and `serving_bytes`: "float32" or "mixed_bfloat16".
+            `serving_...`: "float32" or "mixed_bfloat16".
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
@@ -71,19 +84,36 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     return root, {name: functions.concrete(name) for name in NAMES}
 
 
-def encoder(model: keras.Model):
-    """Returns what LiteRT's converter takes: `serving_default` at the trained size, unchecked.
+def inference(model: keras.Model) -> types.SimpleNamespace:
+    """What an exported model is to whoever wants features and codes, without the export.
+
+    Args:
+        model: PatchVAE, BetaVAE or BiGAN; left as it is.
+
+    Returns:
+        An object with `signatures`: name -> concrete function.
+    """
+    model = with_policy(model, "float32")
+    functions = _Functions(model, folding.folded(model.backbone))
+    signatures = {name: functions.concrete(name) for name in ("serving_default", "stages")}
+    # A concrete function does not keep the variables that it reads.
+    return types.SimpleNamespace(signatures=signatures, functions=functions)
+
+
+def encoder(model: keras.Model, image_size: int | None):
+    """Returns what the converters to LiteRT and ONNX take: `serving_default`, unchecked.
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN that computes in float32.
+        image_size: int, side of the images in pixels; None: any multiples of the stride.
 
     Returns:
-        (root, function): the object that holds the variables, and the concrete function.
+        (root, function): the object that holds the variables and, as `function`, the
+        `tf.function`; and its concrete function.
     """
-    size = model.image_size
-    spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
-    # No copy: the converter folds batch normalisation by itself, and what it is to leave in float32
-    # is named by the model's own layers.
+    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
+    # No copy: the converters fold batch normalisation by themselves, and what LiteRT's is to leave
+    # in float32 is named by the model's own layers.
     functions = _Functions(model, model.backbone)
     function = tf.function(functions.encode, autograph=False, input_signature=[spec])
     root = tf.train.Checkpoint(function=function, variables=_variables(model))
@@ -150,7 +180,12 @@ class _Functions:
 
     def concrete(self, name):
         """The concrete function of a signature."""
-        inputs = {"serving_bytes": _IMAGE_BYTES, "decode": self._latent}.get(name, _IMAGES)
+        others = {
+            "serving_bytes": _IMAGE_BYTES,
+            "serving_examples": _EXAMPLES,
+            "decode": self._latent,
+        }
+        inputs = others.get(name, _IMAGES)
         return tf.function(getattr(self, name), autograph=False).get_concrete_function(inputs)
 
     def features(self, images, training):
@@ -167,6 +202,13 @@ class _Functions:
         images, valid = decode_images(image_bytes, self._model.image_size)
         images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, 3]
         return {**_with_a_row(self.encode, images), "valid": valid}
+
+    def serving_examples(self, examples):
+        examples = tf.ensure_shape(examples, _EXAMPLES.shape)
+        absent = tf.io.FixedLenFeature([], tf.string, default_value="")
+        parsed = tf.io.parse_example(examples, dict.fromkeys(EXAMPLE_IMAGES, absent))
+        first, second = (parsed[name] for name in EXAMPLE_IMAGES)  # [n] each
+        return self.serving_bytes(tf.where(first == "", second, first))
 
     def stages(self, images):
         return _with_a_row(self._stages, self._checked(images))

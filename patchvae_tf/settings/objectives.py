@@ -61,6 +61,13 @@ class PartObjective(Reconstruction):
         "factor of how far occurrence is from where parts, found beforehand, are; 0: none is found",
         minimum=0.0,
     )
+    template_steps: int = setting(
+        300,
+        "Loss",
+        "steps in which the parts that were found teach; from then on what is learned of them",
+        minimum=0,
+        rare=True,
+    )
     part_side: float = setting(
         0.45,
         "Loss",

@@ -54,7 +54,7 @@ _PARTS = {
 _VALUES = {
     "agreement": {**_FEATURES, "crop_side": 0.35, "agreement_weight": 300.0},
     "masked": {**_FEATURES, "mask_share": 0.5, "batch_size": 32},
-    "parts": {**_FEATURES, **_PARTS, "crop_side": 0.8, "batch_size": 32},
+    "parts": {**_FEATURES, **_PARTS, "crop_side": 0.6, "batch_size": 32},
     "paper": {},
 }
 # recipe -> data set -> what takes the place of the recipe's values there.

@@ -112,6 +112,12 @@ class Optimization(Settings):
         minimum=0.0,
         rare=True,
     )
+    init_from: str | None = setting(
+        None,
+        "Training",
+        "first weights, as far as they fit: a preset's name or folder, or a finished run "
+        "(default: drawn by the seed)",
+    )
     seed: int = seed_setting("of weights, order, augmentation and noise")
     precision: str = precision_setting()
 

@@ -73,9 +73,17 @@ class Trainer(abc.ABC):
     def summary(self, result: dict) -> str:
         """One line of `result.json`."""
 
-    def begin(self, model, data) -> dict[str, int]:
-        """What a model looks at before its first step: returns what it found, of its terms."""
-        del model, data
+    def begin(self, model, data, say: Callable[[str], object]) -> dict[str, int]:
+        """What a model is given, and looks at, before its first step.
+
+        Args:
+            model, data: as `build` returned them.
+            say: function that shows a line, on the chief.
+
+        Returns:
+            dict: name of a term -> how many parts it found.
+        """
+        del model, data, say
         return {}
 
     def on_epoch(
@@ -170,7 +178,7 @@ def _run(trainer, run_folder, cluster, stop_request):
                 on_error=execution.on_save_error,
             )
             if saved.newest is None:
-                for name, count in trainer.begin(model, data).items():
+                for name, count in trainer.begin(model, data, say).items():
                     workers.check_same(f"parts of {name}", count, cluster, strategy)
                     say(f"{name}: {count} parts found", flush=True)
             writer = summaries.writer(run_folder.path, writes=cluster.is_chief)

@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
 import typing
 from collections.abc import Callable
 
-from patchvae_tf import extras, interruption, runs
+from patchvae_tf import extras, interruption, pretrained, runs
 from patchvae_tf.cluster import data_services
 from patchvae_tf.settings import Settings, setting, unsupervised_config
 from patchvae_tf.settings.unsupervised import UnsupervisedConfig
@@ -40,6 +41,9 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
         interruption.Stop: stopped on request, all saved.
     """
     folder = options.run_dir or runs.default_dir(config, config.image_size, config.model)
+    begun = (pathlib.Path(folder).expanduser() / "checkpoints").exists()
+    if config.init_from is not None and not begun:  # before the images are read, which takes long
+        pretrained.check_source(config.init_from)
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
 
 
@@ -130,7 +134,11 @@ class UnsupervisedTrainer(session.Trainer):
             f"{_parameters(model):,} parameters{more}"
         )
 
-    def begin(self, model, data) -> dict[str, int]:
+    def begin(self, model, data, say) -> dict[str, int]:
+        if self.config.init_from is not None:
+            from patchvae_tf.models import presets
+
+            say(presets.begin_with(model, self.config.init_from))
         return model.begin_from(lambda most: data.training.sample(most, self.config.seed).images)
 
     def on_epoch(

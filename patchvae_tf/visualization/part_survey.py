@@ -16,6 +16,7 @@ OCCURS = 0.5  # the probability from which on a part is taken to occur
 DEAD = 0.001  # a part that occurs in a smaller share of the images is called dead
 ALWAYS_ON = 0.95  # a part whose mean probability is above is called always on
 _PICTURED_AT_MOST = 64
+_THUMBNAIL = 64  # pixels at most
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Survey:
         pictured: uint8 [k, H, W, 3], a few images, spread over all.
         features: float32 [m, channels], φ's mean over the grid, of up to `most_features` images.
         labels: int64 [m], theirs; -1 where there is none.
+        thumbnails: uint8 [m, h, w, 3], the images of the features, of 64 pixels at most.
         rate: float64 [N], mean probability of each part over images and locations; of a model
             without parts, [0], as the rest.
         present: float64 [N], share of the images in which it occurs (somewhere at least `OCCURS`).
@@ -62,6 +64,7 @@ class Survey:
     pictured: np.ndarray
     features: np.ndarray
     labels: np.ndarray
+    thumbnails: np.ndarray
     rate: np.ndarray
     present: np.ndarray
     together: np.ndarray
@@ -112,7 +115,7 @@ def survey(
     pictured = []
     for indices, images, labels in batches:
         outputs = {name: tensor.numpy() for name, tensor in look(images).items()}
-        features.add(outputs["features"], labels)
+        features.add(outputs["features"], images, labels)
         if "occurrence" in outputs:
             parts.add(outputs["occurrence"], indices, images, labels)
         pictured += [image.copy() for image in images[:: max(1, len(images) // 8)]]
@@ -147,16 +150,17 @@ class _FeatureSample:
 
     def __init__(self, class_names, most, most_classes):
         self.seen = 0
-        self._most, self._rows, self._labels = most, [], []
+        self._most, self._rows, self._labels, self._thumbnails = most, [], [], []
         self._left = None
         if class_names:
             count = min(len(class_names), most_classes)
             chosen = np.unique(np.linspace(0, len(class_names) - 1, count).round().astype(int))
             self._left = {int(label): most // len(chosen) for label in chosen}
 
-    def add(self, features, labels):
+    def add(self, features, images, labels):
         self.seen += len(labels)
-        for row, label in zip(features, labels, strict=True):
+        step = -(-images.shape[1] // _THUMBNAIL)
+        for row, image, label in zip(features, images, labels, strict=True):
             if self._left is None:
                 wanted = len(self._rows) < self._most
             else:
@@ -164,11 +168,16 @@ class _FeatureSample:
             if wanted:
                 self._rows.append(row)
                 self._labels.append(int(label))
+                self._thumbnails.append(image[::step, ::step].copy())  # no view of a whole batch
                 if self._left is not None:
                     self._left[int(label)] -= 1
 
     def result(self):
-        return {"features": np.array(self._rows), "labels": np.array(self._labels, np.int64)}
+        return {
+            "features": np.array(self._rows),
+            "labels": np.array(self._labels, np.int64),
+            "thumbnails": np.array(self._thumbnails),
+        }
 
 
 class _PartCounts:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from patchvae_tf.features import extraction as features
 from tests import processes
 from tests.examples.conftest import write_features
-from tests.export.exporting import ROOT, SIZE
+from tests.export.exporting import ROOT, SIZE, patch_vae
 from tests.serving_double.serving import ServingDouble
 
 FORMATS = pytest.mark.parametrize("suffix", [".parquet", ".npz"])
@@ -141,6 +142,40 @@ def test_clients_tell_what_is_wrong(error, servers, images, script, interface):
     line = error(script, images[0], f"--address={nobody}")
     assert line.startswith(f"error: no answer from {nobody}")
     assert line.endswith("Give the right --address=HOST:PORT.")
+
+
+def test_onnx_needs_no_tensorflow(elsewhere, images, outputs, tmp_path, error):
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("tf2onnx", reason="the extra `onnx` is not installed")
+    from patchvae_tf.saved_models import onnx_writing
+
+    keras.utils.set_random_seed(0)  # the model whose SavedModel gave `outputs`
+    pixels = np.stack([np.asarray(Image.open(path)) for path in images[:3]])
+    version, _ = onnx_writing.export_onnx(patch_vae(), tmp_path, pixels)
+    folder, environment = elsewhere
+    for name in ("tensorflow", "keras"):
+        (tmp_path / "absent" / name).mkdir(parents=True)
+        (tmp_path / "absent" / name / "__init__.py").write_text("raise ImportError('not here')")
+    absent = os.pathsep.join([str(tmp_path / "absent"), environment["PYTHONPATH"]])
+    done = subprocess.run(
+        [
+            *(sys.executable, "-X", "importtime", ROOT / "examples/onnx_features.py"),
+            *(version / "model.onnx", *images[:3]),
+        ],
+        cwd=folder, env={**environment, "PYTHONPATH": absent}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "onnxruntime" in imported
+    assert not imported & {"tensorflow", "keras", "patchvae_tf"}
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for path, line, pooled in zip(images, lines, outputs["features"], strict=False):
+        name, first = line.split(": 128 features ")
+        assert name == str(path)
+        np.testing.assert_allclose([float(x) for x in first.split()], pooled[:4], atol=6e-4)
+    message = error("onnx_features.py", version / "model.onnx", version / "model.json")
+    assert message.startswith(f"error: {version / 'model.json'} cannot be read: ")
 
 
 def _features(count, seed):
@@ -342,3 +377,40 @@ def test_what_the_command_writes_is_understood(run, patch_vae_version, tmp_path,
     lines = run("part_search.py", patch_vae_version, path, image, 0, 1).splitlines()
     assert lines[1].startswith("red/3.png: distance 0.00, ")
     assert all(line.startswith("red/") for line in lines[1:6])
+
+
+@FORMATS
+def test_near_duplicates_are_found_and_shown(run, images, outputs, tmp_path, suffix):
+    path, output = tmp_path / f"features{suffix}", tmp_path / "found"
+    keys = np.array([image.name for image in images])
+    write_features(path, {"key": keys, "features": outputs["features"]})
+    folder = images[0].parent
+    out = run("near_duplicates.py", path, folder, f"--output={output}", "--nearest=3")
+    lines = out.splitlines()
+    assert lines[0].startswith("31 images, ")
+    assert lines[1].split()[1:] == ["02.png", "30.png"]  # the last is the third, a little brighter
+    rows = [line.split(",") for line in (tmp_path / "found.csv").read_text().splitlines()]
+    assert rows[0] == ["image", "rank", "nearest", "likeness"]
+    assert len(rows) == 1 + 31 * 3
+    assert rows[1 + 2 * 3][:3] == ["02.png", "1", "30.png"]
+    standard = (outputs["features"] - outputs["features"].mean(0)) / outputs["features"].std(0)
+    first, other = standard[2], standard[30]
+    cosine = first @ other / np.linalg.norm(first) / np.linalg.norm(other)
+    assert float(rows[1 + 2 * 3][3]) == pytest.approx(cosine, abs=1e-3)
+    page = (tmp_path / "found.html").read_text()
+    sources = re.findall(r'src="([^"]+)"', page)
+    assert all((tmp_path / source).is_file() for source in sources)
+    assert sources[0].endswith("02.png")
+
+
+def test_near_duplicates_refuse_what_is_wrong(error, images, outputs, tmp_path):
+    path = tmp_path / "features.npz"
+    keys = np.array([image.name for image in images])
+    write_features(path, {"key": keys, "features": outputs["features"]})
+    script = "near_duplicates.py"
+    assert "has no 00.png: give the folder" in error(script, path, tmp_path)
+    assert "--nearest must be at least 1" in error(script, path, images[0].parent, "--nearest=0")
+    write_features(path, {"key": keys})
+    assert "holds no `key` and `features`" in error(script, path, images[0].parent)
+    path.write_text("x")
+    assert "cannot be read" in error(script, path, images[0].parent)

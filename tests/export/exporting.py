@@ -97,6 +97,31 @@ def _expected_outputs(model, images):
     }
 
 
+def write_two_classes(root):
+    """Writes 41 PNG and JPEG images of two classes and several sizes, one of them unreadable."""
+    rng = np.random.default_rng(0)
+    for index in range(41):
+        side = (SIZE, 24, 40)[index % 3]
+        pixels = rng.integers(0, 256, (side, side + index % 2, 3), "uint8")
+        encode = tf.io.encode_png if index % 2 else tf.io.encode_jpeg
+        path = root / ("ash", "oak")[index % 2] / f"{index:02d}.{'png' if index % 2 else 'jpg'}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(encode(pixels).numpy())
+    (root / "oak" / "21.png").write_bytes(b"no image")
+
+
+def examples_of(files, name="image/encoded"):
+    """Serialized `tf.train.Example`s that hold image files."""
+    return [
+        tf.train.Example(
+            features=tf.train.Features(
+                feature={name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[file]))}
+            )
+        ).SerializeToString()
+        for file in files
+    ]
+
+
 def default_answer(loaded, images):
     """What `serving_default` of a loaded SavedModel says of an array of images."""
     return loaded.signatures["serving_default"](tf.constant(images))

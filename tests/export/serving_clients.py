@@ -118,7 +118,8 @@ class Server:
 
 def input_of(signature):
     """The name of a signature's input."""
-    return {"serving_bytes": "image_bytes", "decode": "latent"}.get(signature, "images")
+    others = {"serving_bytes": "image_bytes", "serving_examples": "examples", "decode": "latent"}
+    return others.get(signature, "images")
 
 
 def tensor(batch):

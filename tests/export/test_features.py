@@ -15,7 +15,7 @@ from patchvae_tf import InputError, RunError, datasets, runs
 from patchvae_tf.features import extraction as features
 from patchvae_tf.features import files as feature_files
 from tests import processes
-from tests.export.exporting import ROOT, SIZE, default_answer, python
+from tests.export.exporting import ROOT, SIZE, default_answer, python, write_two_classes
 
 OUTPUTS = "features,occurrence,conv1"
 SHAPES = {"features": (128,), "occurrence": (2, 2, 4), "conv1": (4, 4, 64)}
@@ -25,15 +25,7 @@ SHAPES = {"features": (128,), "occurrence": (2, 2, 4), "conv1": (4, 4, 64)}
 def folder(tmp_path_factory):
     """41 PNG and JPEG images of two classes and several sizes, one of them unreadable."""
     root = tmp_path_factory.mktemp("images")
-    rng = np.random.default_rng(0)
-    for index in range(41):
-        side = (SIZE, 24, 40)[index % 3]
-        pixels = rng.integers(0, 256, (side, side + index % 2, 3), "uint8")
-        encode = tf.io.encode_png if index % 2 else tf.io.encode_jpeg
-        path = root / ("ash", "oak")[index % 2] / f"{index:02d}.{'png' if index % 2 else 'jpg'}"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(encode(pixels).numpy())
-    (root / "oak" / "21.png").write_bytes(b"no image")
+    write_two_classes(root)
     return root
 
 

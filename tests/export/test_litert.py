@@ -92,7 +92,7 @@ def test_the_command_measures_on_the_images_of_the_run(tmp_path):
     command = ("export.saved_model", f"--run_dir={run_dir}", "--format=litert")
     done = processes.run(*command)
     assert done.returncode == 1
-    assert "no config.json and data.json, and format=litert and" in done.stderr
+    assert "no config.json and data.json, and format=litert, format=onnx" in done.stderr
 
     images, labels = _images(80, 2)
     np.savez(data, x_train=images, y_train=labels)

@@ -50,7 +50,7 @@ def test_what_the_parts_are_worth_is_in_the_card():
     parts = {"part_agreement": 0.714, "parts_alive": 12, "part_concentration": 0.5}
     result = {**RECORD["result"], "parts": {**parts, "true_parts": {"mean_area": 0.9512}}}
     record = {"settings": {"num_parts": 16}, "result": result}
-    lines = model_card._measured(record)
+    lines = model_card.measured(record)
     assert "| parts that occur, held out | 12 of 16 |" in lines
     assert lines[-3].endswith("above chance and place | 0.71 |")
     assert lines[-2:] == [

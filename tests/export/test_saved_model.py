@@ -19,6 +19,7 @@ from tests.export.exporting import (
     SIZE,
     assert_same,
     default_answer,
+    examples_of,
     expected_outputs,
     python,
 )
@@ -52,6 +53,7 @@ def test_a_process_without_us_and_keras_answers_the_same(exported, files, tmp_pa
     inputs = dict.fromkeys(("serving_default", "stages", "reconstruct"), images)
     inputs["decode"] = model(images)["latent"].numpy()
     inputs["serving_bytes"] = np.array(files, dtype=object)
+    inputs["serving_examples"] = np.array(examples_of(files), dtype=object)
     np.savez(tmp_path / "inputs.npz", **inputs)
     done = python(
         "-c", FRESH, version, tmp_path / "inputs.npz", tmp_path / "outputs.npz", cwd=tmp_path
@@ -65,13 +67,18 @@ def test_a_process_without_us_and_keras_answers_the_same(exported, files, tmp_pa
     }
     expected["root"] = expected["serving_default/features"]
     here = tf.saved_model.load(version).signatures["serving_bytes"](tf.constant(files))
-    expected.update({f"serving_bytes/{key}": value for key, value in here.items()})
+    for name in ("serving_bytes", "serving_examples"):
+        expected.update({f"{name}/{key}": value for key, value in here.items()})
     assert not answers["serving_bytes/valid"].all()
     assert_same(answers, expected, **FOLDED)
 
 
 def test_a_session_as_tf_serving_holds_it_answers_the_same(exported, loaded, files):
-    batches = {"serving_default": random_images(2, SIZE), "serving_bytes": np.array(files, object)}
+    batches = {
+        "serving_default": random_images(2, SIZE),
+        "serving_bytes": np.array(files, object),
+        "serving_examples": np.array(examples_of(files), object),  # as TFX's BulkInferrer asks
+    }
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], str(exported[1]))
 

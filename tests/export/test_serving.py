@@ -26,7 +26,7 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf.saved_models import signatures
-from tests.export.exporting import CLOSE, ROOT, SIZE, assert_same
+from tests.export.exporting import CLOSE, ROOT, SIZE, assert_same, examples_of
 from tests.export.serving_clients import Server, input_of, jsonable
 from tests.testing_utils import random_images
 
@@ -76,7 +76,11 @@ def batches(server, files):
     places = server.image_size // 8
     shape = [3, *(places if side == -1 else side for side in shape[1:])]
     latent = np.random.default_rng(0).normal(size=shape).astype("float32")
-    return dict.fromkeys(signatures.NAMES, images) | {"serving_bytes": files, "decode": latent}
+    return dict.fromkeys(signatures.NAMES, images) | {
+        "serving_bytes": files,
+        "serving_examples": examples_of(files),
+        "decode": latent,
+    }
 
 
 @pytest.mark.parametrize("signature", signatures.NAMES)

@@ -13,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from patchvae_tf.saved_models import signatures
 from tests import processes
-from tests.export.exporting import CLOSE, SIZE, assert_same
+from tests.export.exporting import CLOSE, SIZE, assert_same, examples_of
 from tests.export.serving_clients import Server
 from tests.serving_double.serving import ServingDouble
 from tests.testing_utils import random_images
@@ -41,7 +41,12 @@ def test_a_beta_vae_is_served(exported_beta_vae, files):
     with _serve(version.parent) as double:
         server = _client(double, local)
         for signature in signatures.NAMES:
-            batch = {"serving_bytes": files, "decode": latent}.get(signature, images)
+            others = {
+                "serving_bytes": files,
+                "serving_examples": examples_of(files),
+                "decode": latent,
+            }
+            batch = others.get(signature, images)
             answer = server.predict(signature, batch)
             assert_same(answer, server.expected(signature, batch), **CLOSE)
         status, answer = server.http_predict({"instances": images.tolist()})

@@ -18,6 +18,7 @@ from tests.export.exporting import (
     assert_same,
     bigan,
     default_answer,
+    examples_of,
     expected_outputs,
     in_graph,
     patch_vae,
@@ -57,6 +58,18 @@ def test_files_answer_as_their_pixels_and_a_bad_one_as_black(loaded, files):
     assert_same(answer, {**default_answer(loaded, images), "valid": valid})
 
 
+def test_examples_answer_as_the_files_that_they_hold(loaded, files):
+    answer = loaded.signatures["serving_examples"]
+    expected = loaded.signatures["serving_bytes"](tf.constant(files))
+    half = len(files) // 2  # TFX's name of the feature, and TFDS's
+    examples = [*examples_of(files[:half]), *examples_of(files[half:], "image")]
+    assert_same(answer(tf.constant(examples)), expected)
+    without = answer(tf.constant([b"", *examples_of([b"text"], "name")]))
+    np.testing.assert_array_equal(without["valid"], [False, False])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Could not parse example"):
+        answer(tf.constant([examples[0], b"no example"]))
+
+
 def test_files_all_unreadable(loaded):
     answer = loaded.signatures["serving_bytes"](tf.constant([b"", b"no image"]))
     np.testing.assert_array_equal(answer["valid"], [False, False])
@@ -75,6 +88,7 @@ def test_an_empty_batch_has_empty_outputs(loaded):
     cases = {
         "serving_default": (images, shapes),
         "serving_bytes": (tf.constant([], tf.string), {**shapes, "valid": (0,)}),
+        "serving_examples": (tf.constant([], tf.string), {**shapes, "valid": (0,)}),
         "stages": (
             images,
             {"conv1": (0, 4, 4, 64), "conv1_3": (0, 4, 4, 64), "conv1_5": (*grid, 128)},

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BlockMasking, ColorJitter, RandomCrop
+from patchvae_tf.layers import BlockMasking, ColorJitter, RandomCrop, RandomViews
+from patchvae_tf.settings import Views
 from tests.testing_utils import random_images, run_layer_test
 
 IMAGES = random_images(6, 16)
@@ -104,3 +105,15 @@ def test_blocks_are_hidden_whole_and_at_their_share():
 def test_arguments_out_of_range_are_refused(layer_class, arguments, message):
     with pytest.raises(InputError, match=message):
         layer_class(**arguments)
+
+
+def test_maps_are_cropped_as_the_images_were():
+    # A ramp of 16 pixels, and its map of 8 places: the crops' means over places are the map's crop.
+    ramp = np.tile(np.arange(16, dtype="float32"), (50, 16, 1))[..., np.newaxis]
+    views = RandomViews(Views(crop_side=0.5))
+    _, target = views.first(tf.constant(ramp), SEED)
+    places = ramp.reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))
+    cropped = views.cropped(tf.constant(places), SEED).numpy()[:, 2:-2, 2:-2]
+    expected = target.numpy().reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(cropped, expected, atol=1e-3)
+    np.testing.assert_array_equal(views.cropped(tf.constant(places), None), places)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import PatchVAE
+from patchvae_tf import PatchVAE, losses
 from patchvae_tf.datasets.parts import SceneRenderer
 from patchvae_tf.errors import InputError
 from patchvae_tf.evaluation import features, part_matching
@@ -20,9 +20,14 @@ def _scenes(count, split="train"):
     return SceneRenderer(32, 0, split).render(np.arange(count))
 
 
-def _model(**kwargs):
+def _model(template_steps=300, **kwargs):
     keras.utils.set_random_seed(0)
-    objective = PartObjective(teaching_weight=100.0, occurrence_weight=0.1, appearance_weight=0.1)
+    objective = PartObjective(
+        teaching_weight=100.0,
+        occurrence_weight=0.1,
+        appearance_weight=0.1,
+        template_steps=template_steps,
+    )
     model = PatchVAE(occurrence="exclusive", objective=objective, **kwargs)
     model.compile(FusedAdam(1e-3))
     return model
@@ -84,12 +89,13 @@ def test_the_file_keeps_the_teacher_and_the_export_does_not(begun, tmp_path):
     assert tuple(begun.teaching.filters.shape) not in sizes
 
 
-def test_two_replicas_equal_one(two_replicas):
-    images, _ = _scenes(100)
+@pytest.mark.parametrize("template_steps", [300, 0])
+def test_two_replicas_equal_one(two_replicas, template_steps):
+    images, _ = _scenes(60)
     batch = images[:8]
-    alone = _model()
+    alone = _model(template_steps)
     with two_replicas.scope():
-        shared = _model()
+        shared = _model(template_steps)
         shared.begin_from(lambda most: images[:most], progress=False)
     alone.begin_from(lambda most: images[:most], progress=False)
     np.testing.assert_array_equal(shared.teaching.filters, alone.teaching.filters)
@@ -106,6 +112,59 @@ def test_two_replicas_equal_one(two_replicas):
     for name in ("teaching", "reconstruction", "loss"):
         one, other = (model.trackers[name].result() for model in (alone, shared))
         np.testing.assert_allclose(one, other, rtol=1e-4)
+    offsets = alone.teaching.offsets.numpy()
+    np.testing.assert_allclose(shared.teaching.offsets, offsets, atol=1e-5)
+    assert offsets.any() == (template_steps == 0)
+
+
+def test_after_the_templates_the_slow_copy_teaches(begun):
+    images = tf.constant(_scenes(8)[0] / 255, tf.float32)
+    teacher = begun.teaching
+    teacher.follow(begun.backbone, begun.occurrence_head, tf.constant(False))
+    logits = begun.encode(images)["occurrence_logits"].numpy()
+    taught = teacher.is_taught.numpy()
+    rest = np.log(1 + np.exp(logits[..., ~taught]).sum(-1, keepdims=True))
+    sharper = np.exp(np.concatenate([logits[..., taught], rest], axis=-1) / 0.7)
+    expected = np.zeros_like(logits)
+    expected[..., taught] = (sharper / sharper.sum(-1, keepdims=True))[..., :-1]
+    np.testing.assert_allclose(teacher.own_maps(images), expected, atol=1e-5)
+    terms = begun.loss_terms(images, tf.constant(300, tf.int64))
+    error = losses.teaching_cross_entropy(logits, expected, taught)
+    np.testing.assert_allclose(terms["teaching"], error, rtol=1e-4)
+    before = begun.loss_terms(images, tf.constant(299, tf.int64))["teaching"].numpy()
+    assert np.abs(before - error).max() > 1
+
+
+def test_the_copy_is_what_is_learned_until_it_teaches_and_follows_slowly_then():
+    model = _model()
+    model.backbone.variables[0].assign_add(tf.ones_like(model.backbone.variables[0]))
+    copy, learned = model.teaching.backbone.variables[0], model.backbone.variables[0].numpy()
+    begun = copy.numpy()
+    model.teaching.follow(model.backbone, model.occurrence_head, tf.constant(True))
+    np.testing.assert_allclose(copy, 0.99 * begun + 0.01 * learned, atol=1e-6)
+    model.teaching.follow(model.backbone, model.occurrence_head, tf.constant(False))
+    np.testing.assert_array_equal(copy, learned)
+    assert not any(copy is variable for variable in model.trainable_variables)
+
+
+def test_parts_are_kept_as_frequent_as_they_were_found():
+    teacher = _model(num_parts=3).teaching
+    teacher.frequencies.assign([0.25, 0.5, 0.0, 0.25])
+    shares = tf.broadcast_to([0.5, 0.25, 0.0], [2, 4, 4, 3])
+    teacher.balance(shares, tf.constant(False))
+    np.testing.assert_array_equal(teacher.offsets, np.zeros(4))
+    teacher.balance(shares, tf.constant(True))
+    np.testing.assert_allclose(
+        teacher.offsets, [-0.1 * np.log(2), 0.1 * np.log(2), 0.0, 0.0], atol=1e-5
+    )
+
+
+def test_frequencies_are_those_of_the_templates(begun):
+    images, _ = _scenes(300)
+    shares = begun.teaching(tf.constant(images / 255, tf.float32), tf.constant([4, 4])).numpy()
+    expected = shares.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(begun.teaching.frequencies[:-1], expected, atol=1e-5)
+    np.testing.assert_allclose(begun.teaching.frequencies[-1], 1 - expected.sum(), atol=1e-5)
 
 
 def test_a_part_that_is_switched_off_leaves_the_rest_of_the_image(begun):

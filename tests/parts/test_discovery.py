@@ -20,7 +20,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def teacher(scenes):
-    layer = PartTeacher(16, scaled_per_place=8)
+    layer = PartTeacher(16, scaled_per_place=8, backbone="resnet9", stride=8)
     layer.build()
     assert layer.discover(scenes[0], (4, 4), seed=0) == len(PART_NAMES)
     return layer

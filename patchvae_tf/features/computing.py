@@ -1,0 +1,94 @@
+"""What the commands and `embed` share: a graph, and the batches that go through it."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from patchvae_tf.errors import InputError
+from patchvae_tf.features import pooling
+from patchvae_tf.features.sources import Source
+from patchvae_tf.saved_models import loaded
+
+_BATCH_PIXELS = 2**20  # enough to keep the processor busy
+FEATURES = "features"  # the output that pooling makes
+
+
+def output_names(outputs: str) -> tuple[str, ...]:
+    """The names between commas, each once, in the order given."""
+    names = [name.strip() for name in outputs.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def checked_size(image_size: int | None, source: Source) -> int:
+    """The side to which images are brought: as asked for, or the trained one.
+
+    Raises:
+        InputError: it is not known, or does not fit the model.
+    """
+    image_size = image_size or source.image_size
+    if image_size is None:
+        raise InputError(f"{source.title} does not say its image size: give image_size.")
+    if source.stride and image_size % source.stride:
+        raise InputError(
+            f"image_size must be a multiple of {source.stride}. Received: {image_size}"
+        )
+    return image_size
+
+
+def batch_size_of(image_size: int) -> int:
+    """How many images are computed at once, where nobody says it."""
+    return max(16, min(256, _BATCH_PIXELS // image_size**2))
+
+
+def function(
+    source: Source, names: Sequence[str], how: pooling.Pooling, image_size: int
+) -> tuple[Callable, dict[str, tuple[int, ...]]]:
+    """Loads a model, for uint8 images of one size.
+
+    Args:
+        source: Source.
+        names: which outputs are wanted; `features` are made as `how` says.
+        how: Pooling.
+        image_size: int, pixels.
+
+    Returns:
+        (function, shapes), as of `saved_models.loaded.of_images`.
+
+    Raises:
+        InputError: the model cannot be read, or has no such output.
+    """
+    made_of = how.made_of(source) if FEATURES in names else ()
+    kept = [name for name in names if name != FEATURES]
+    model = source.load()
+    answer = loaded.answering(model, list(dict.fromkeys([*kept, *made_of])), source.title)
+    again = loaded.answering(model, made_of, source.title)
+    boxes = pooling.boxes(how.crops)
+
+    def outputs(images):
+        answers = answer(images)
+        if made_of:
+            vector = how.vector([answers[name] for name in made_of])
+            for number, box in enumerate(boxes):
+                cropped = again(pooling.crop(images, box, mirrored=number % 2 == 0))
+                vector += how.vector([cropped[name] for name in made_of])
+            answers[FEATURES] = vector / how.crops if len(boxes) else vector
+        return {name: answers[name] for name in names}
+
+    return loaded.of_images(outputs, image_size)
+
+
+def rows(
+    compute: Callable, stream, batch_size: int, begin: int = 0
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields columns, batch by batch: `index`, `key`, `label` and the outputs.
+
+    Args:
+        compute: as `function` returns it.
+        stream: datasets' ImageStream.
+        batch_size: int.
+        begin: int, the first example.
+    """
+    for indices, images, labels in stream.batches(batch_size, begin):
+        found = {name: tensor.numpy() for name, tensor in compute(images).items()}
+        keys = np.array([stream.key(index) for index in indices])
+        yield {"index": indices, "key": keys, "label": labels, **found}
