@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.unsupervised import Optimization
 
 
 def of_settings(
-    settings, steps_per_epoch: int, epochs: int | None = None
+    settings: Optimization, steps_per_epoch: int, epochs: int | None = None
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a training.
 
@@ -25,7 +26,7 @@ def of_settings(
 
 
 def learning_rate(
-    settings, steps_per_epoch: int, epochs: int | None = None
+    settings: Optimization, steps_per_epoch: int, epochs: int | None = None
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of the settings: a number, or a schedule, a function of the step alone."""
     warmup_steps = round(settings.warmup_epochs * steps_per_epoch)

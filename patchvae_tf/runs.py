@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import tempfile
+import typing
 import weakref
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ def write_json(path: pathlib.Path, values: dict) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def read_record(run_dir: pathlib.Path):
+def read_record(run_dir: pathlib.Path) -> dict | None:
     """What a run's folder tells of it, or None where it tells nothing.
 
     Args:
@@ -50,7 +51,7 @@ def read_record(run_dir: pathlib.Path):
     return {"settings": settings, "data": data, "result": _read_json(run_dir / "result.json")}
 
 
-def finished(run_dir) -> pathlib.Path:
+def finished(run_dir: str | os.PathLike | None) -> pathlib.Path:
     """Returns the folder of a finished run as a path.
 
     Raises:
@@ -74,7 +75,7 @@ def finished(run_dir) -> pathlib.Path:
     )
 
 
-def default_dir(config, *words: object) -> str:
+def default_dir(config: typing.Any, *words: object) -> str:
     """A folder for these settings: the same command comes back to it, another gets its own.
 
     Args:

@@ -35,8 +35,8 @@ _log = logging.getLogger("patchvae_tf")
 class FeaturesConfig(Pooling):
     """Settings of `python -m export.features`."""
 
-    saved_model: str | None = setting(
-        None,
+    saved_model: str = setting(
+        "",
         "Model",
         "a preset's name or folder; the folder of an exported version, or of its run: then the "
         "newest version; or an .onnx file; needed",
@@ -54,15 +54,15 @@ class FeaturesConfig(Pooling):
         "the trained one)",
         minimum=4,
     )
-    dataset: str | None = setting(
-        None,
+    dataset: str = setting(
+        "",
         "Data",
         "a folder of images, a TFDS name, an .npz file with x_train, or 'parts'; needed",
     )
     split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
     data_dir: str | None = data_dir_setting()
-    output: str | None = setting(
-        None,
+    output: str = setting(
+        "",
         "Output",
         "file to write; its suffix chooses the format: .npz, .parquet, .tfrecord (sharded); needed",
     )
@@ -73,7 +73,7 @@ class FeaturesConfig(Pooling):
         minimum=1,
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         for name, what in _NEEDED.items():
             if not getattr(self, name):
@@ -103,7 +103,7 @@ class FeaturesConfig(Pooling):
         return computing.output_names(self.outputs)
 
 
-def extract(config):
+def extract(config: FeaturesConfig) -> None:
     """Computes the features, or goes on computing them.
 
     Beside the output a record is written (`OUTPUT.json`); until then rows lie in `.OUTPUT.partial`.
@@ -115,7 +115,7 @@ def extract(config):
         InputError: bad settings, model or data, or an output that is there already.
         RunError: no image can be read, or the output cannot be written.
     """
-    source = sources.find(config.saved_model or "")
+    source = sources.find(config.saved_model)
     image_size = computing.checked_size(config.image_size, source)
     source.check([name for name in config.output_names if name != computing.FEATURES])
     how = Pooling.part_of(config)

@@ -42,7 +42,9 @@ class AppearancePooling(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.epsilon = epsilon
 
-    def call(self, mean_map, log_variance_map, occurrence):
+    def call(
+        self, mean_map: tf.Tensor, log_variance_map: tf.Tensor, occurrence: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         num_parts = occurrence.shape[-1]
         appearance_dim = mean_map.shape[-1] // num_parts
         weight = tf.stop_gradient(occurrence)  # [batch, h, w, num_parts]
@@ -84,7 +86,9 @@ class GaussianSampling(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, mean, variance, seed=None):
+    def call(
+        self, mean: tf.Tensor, variance: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
         if seed is None:
             return mean
         return mean + tf.sqrt(variance) * noise.normal(tf.shape(mean), seed)

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import typing
 from collections.abc import Callable, Iterable
 
 from patchvae_tf.errors import InputError
@@ -71,7 +72,7 @@ def digest(version: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def load(version: str | os.PathLike):
+def load(version: str | os.PathLike) -> typing.Any:
     """Loads an exported model: an object with `signatures`.
 
     Args:
@@ -91,7 +92,7 @@ def load(version: str | os.PathLike):
         ) from error
 
 
-def answering(model, names: Iterable[str], version: object) -> Callable[..., dict]:
+def answering(model: typing.Any, names: Iterable[str], version: object) -> Callable[..., dict]:
     """One function of a model's signatures, for a graph.
 
     Args:

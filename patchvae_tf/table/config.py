@@ -122,7 +122,7 @@ class TableTraining:
         return f"{ROWS[self.row].label}, seed {self.seed}, {what}"
 
 
-def jobs(config: TableConfig, table_dir: pathlib.Path):
+def jobs(config: TableConfig, table_dir: pathlib.Path) -> list["TableTraining"]:
     """Every training that a table needs, a seed after the other, each after what it needs.
 
     Args:

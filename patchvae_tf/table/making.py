@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import typing
 
 from patchvae_tf import runs, startup
 from patchvae_tf.settings import Settings, setting
@@ -11,6 +12,9 @@ from patchvae_tf.training.execution import Execution
 from patchvae_tf.transfer import config as transfer_config
 from patchvae_tf.transfer import trainer as transfer
 from patchvae_tf.unsupervised import trainer as unsupervised
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.interruption import StopRequest
 
 _EXECUTION = Execution()
 
@@ -26,7 +30,7 @@ class Options(Settings):
     )
 
 
-def make(config: TableConfig, options: Options, stop_request) -> None:
+def make(config: TableConfig, options: Options, stop_request: "StopRequest") -> None:
     """Trains every row of a table, or what is left of it, and writes it after each training.
 
     Args:

@@ -152,7 +152,7 @@ class TransferConfig(Settings):
         return next(name for name in SOURCES if getattr(self, name))
 
 
-def resolved(config):
+def resolved(config: TransferConfig) -> TransferConfig:
     """Returns the settings with the defaults that depend on data set and φ filled in.
 
     Raises:
@@ -165,6 +165,7 @@ def resolved(config):
     config = dataclasses.replace(config, **sources.get(config.source, _of_untrained)(config))
     if config.source == "saved_model":
         return dataclasses.replace(config, freeze="conv1-5")
+    assert config.backbone is not None  # the source of φ says it
     stages = [stage.name for stage in backbones.stages(config.backbone, config.stride)]
     freeze = stages[-1] if config.freeze is None else config.freeze
     if freeze not in ("none", *stages):

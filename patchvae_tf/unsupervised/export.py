@@ -76,7 +76,7 @@ def export_run(config: ExportConfig) -> None:
 
     model = patchvae_tf.load_model(run_dir)
     writing.check_exportable(model)
-    images = load_images(unsupervised_config(**record["settings"])) if measures else None
+    images = load_images(unsupervised_config(**record["settings"])) if measures and record else None
     with writing.write_errors_named(export_dir):
         version, lines = _WRITERS[config.format](model, export_dir, record, images, config)
     print("\n".join([f"wrote {version}", *lines]))

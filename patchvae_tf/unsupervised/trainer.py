@@ -14,6 +14,9 @@ from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 
+if typing.TYPE_CHECKING:
+    import keras
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Settings):
@@ -26,7 +29,12 @@ class Options(Settings):
     report: bool = setting(True, "Run", "write RUN_DIR/report.html and its pictures at the end")
 
 
-def train(config: UnsupervisedConfig, options: Options, execution: Execution, stop_request) -> None:
+def train(
+    config: UnsupervisedConfig,
+    options: Options,
+    execution: Execution,
+    stop_request: interruption.StopRequest,
+) -> None:
     """Trains, or goes on training.
 
     Args:
@@ -47,7 +55,7 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
 
 
-def train_model(run_dir: str | os.PathLike | None = None, **settings: object):
+def train_model(run_dir: str | os.PathLike | None = None, **settings: object) -> "keras.Model":
     """Trains from Python as the command does, and returns the trained model.
 
     Checkpoints, record, pictures and export are in the run's folder; the same call goes on where
