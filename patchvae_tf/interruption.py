@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 GO_ON = "the same command goes on"
 
@@ -60,7 +61,7 @@ class StopRequest:
             raise Stop(number, "before it was done")
 
     @contextlib.contextmanager
-    def deferred(self):
+    def deferred(self) -> Iterator["StopRequest"]:
         """A block that looks at `requested` itself, between two steps."""
         self._deferring = True
         try:

@@ -10,6 +10,7 @@ training step; `fold_in` derives one for each purpose, so that no two purposes s
 
 import enum
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -94,12 +95,12 @@ def _normal(shape, seed):
     return radius * tf.cos(2.0 * math.pi * _uniform(shape, fold_in(seed, 1)))
 
 
-def uniform(shape, seed: tf.Tensor) -> tf.Tensor:
+def uniform(shape: Sequence[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Uniform float32 noise in the open interval (0, 1), of the local `shape`, batch first."""
     return _replica_rows(lambda whole: _uniform(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 
 
-def normal(shape, seed: tf.Tensor) -> tf.Tensor:
+def normal(shape: Sequence[int] | tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Standard normal float32 noise of the local `shape`, batch first."""
     return _replica_rows(lambda whole: _normal(whole, seed), tf.convert_to_tensor(shape, tf.int32))
 

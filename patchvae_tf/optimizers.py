@@ -4,10 +4,11 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.unsupervised import Optimization
 
 
 def of_settings(
-    settings, steps_per_epoch: int, epochs: int | None = None
+    settings: Optimization, steps_per_epoch: int, epochs: int | None = None
 ) -> keras.optimizers.Optimizer:
     """The optimizer of a training.
 
@@ -25,7 +26,7 @@ def of_settings(
 
 
 def learning_rate(
-    settings, steps_per_epoch: int, epochs: int | None = None
+    settings: Optimization, steps_per_epoch: int, epochs: int | None = None
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate of the settings: a number, or a schedule, a function of the step alone."""
     warmup_steps = round(settings.warmup_epochs * steps_per_epoch)
@@ -64,6 +65,14 @@ class FusedAdam(keras.optimizers.Adam):
     def _apply_weight_decay(self, variables):
         """Nothing: Keras evaluates the schedule once for each weight here, which takes seconds to
         trace. `update_step` knows its value."""
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        """As Keras', but nothing on one replica: TensorFlow keeps all that is traced with it, the
+        weights too, for as long as the process runs."""
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync == 1:
+            return grads_and_vars
+        return super()._all_reduce_sum_gradients(grads_and_vars)
 
     def update_step(self, gradient, variable, learning_rate):
         if self.weight_decay is not None and self._use_weight_decay(variable):

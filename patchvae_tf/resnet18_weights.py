@@ -72,9 +72,9 @@ def read(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     """
     path = pathlib.Path(path).expanduser()
     if path.suffix not in (".safetensors", ".npz"):
-        raise InputError(f"--weights must end in .safetensors or .npz. Received: {path}")
+        raise InputError(f"weights must end in .safetensors or .npz. Received: {path}")
     if not path.is_file():
-        raise InputError(f"--weights {path} does not exist. Give a local file of ResNet-18's.")
+        raise InputError(f"weights {path} does not exist. Give a local file of ResNet-18's.")
     wanted = _shapes()
     try:
         reader = _read_npz if path.suffix == ".npz" else _read_safetensors
@@ -86,19 +86,19 @@ def read(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
     missing = [name for name in wanted if name not in tensors]
     if missing:
         raise InputError(
-            f"--weights {path} has no {missing[0]}"
+            f"weights {path} has no {missing[0]}"
             + (f" (and {len(missing) - 1} more are missing)" if missing[1:] else "")
             + ". Give ResNet-18's weights, named as in torchvision."
         )
     for name, shape in wanted.items():
         if tensors[name].shape != shape:
             raise InputError(
-                f"--weights {path}: {name} has shape {tensors[name].shape}, expected {shape}. "
+                f"weights {path}: {name} has shape {tensors[name].shape}, expected {shape}. "
                 "Give ResNet-18's weights, named as in torchvision."
             )
         if not np.isfinite(tensors[name]).all():
             raise InputError(
-                f"--weights {path}: {name} holds values that are not finite. Get the file anew."
+                f"weights {path}: {name} holds values that are not finite. Get the file anew."
             )
     return _for_backbone(tensors)
 
@@ -114,7 +114,7 @@ def _shapes():
 
 def _unreadable(path, error):
     return InputError(
-        f"--weights {path} cannot be read as {path.suffix} ({str(error).splitlines()[0][:200]}). "
+        f"weights {path} cannot be read as {path.suffix} ({str(error).splitlines()[0][:200]}). "
         "Get the file anew."
     )
 

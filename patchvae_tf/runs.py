@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import tempfile
+import typing
 import weakref
 from collections.abc import Iterator
 
@@ -31,7 +32,7 @@ def write_json(path: pathlib.Path, values: dict) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def read_record(run_dir: pathlib.Path):
+def read_record(run_dir: pathlib.Path) -> dict | None:
     """What a run's folder tells of it, or None where it tells nothing.
 
     Args:
@@ -50,31 +51,31 @@ def read_record(run_dir: pathlib.Path):
     return {"settings": settings, "data": data, "result": _read_json(run_dir / "result.json")}
 
 
-def finished(run_dir) -> pathlib.Path:
+def finished(run_dir: str | os.PathLike | None) -> pathlib.Path:
     """Returns the folder of a finished run as a path.
 
     Raises:
         InputError: no folder was named, or it holds no trained model.
     """
     if run_dir is None:
-        raise InputError("--run_dir is missing. Give the folder of a finished run.")
+        raise InputError("run_dir is missing. Give the folder of a finished run.")
     run_dir = pathlib.Path(run_dir).expanduser()
     if (run_dir / "model.keras").is_file():
         return run_dir
     if not run_dir.is_dir():
-        raise InputError(f"--run_dir {run_dir} does not exist. Give the folder of a finished run.")
+        raise InputError(f"run_dir {run_dir} does not exist. Give the folder of a finished run.")
     if (run_dir / "config.json").exists():
         raise InputError(
             f"the run in {run_dir} has not finished: it has no model.keras. Give the command that "
-            "began it once more, with the same --run_dir, and this one when it is done."
+            "began it once more, with the same run_dir, and this one when it is done."
         )
     raise InputError(
-        f"--run_dir {run_dir} holds no run: neither model.keras nor config.json is there. "
+        f"run_dir {run_dir} holds no run: neither model.keras nor config.json is there. "
         "Give the folder of a finished run."
     )
 
 
-def default_dir(config, *words: object) -> str:
+def default_dir(config: typing.Any, *words: object) -> str:
     """A folder for these settings: the same command comes back to it, another gets its own.
 
     Args:
@@ -113,7 +114,7 @@ class RunFolder:
 
     Args:
         path: where; made if it is not there.
-        flag: str, what its user chose it by.
+        setting: str, what its user chose it by.
         writes: bool; False for a worker that is not the chief: it reads, takes no lock, and its
             records are dropped.
 
@@ -121,9 +122,9 @@ class RunFolder:
         InputError: the folder cannot be written, or another process runs in it.
     """
 
-    def __init__(self, path, flag="--run_dir", writes=True):
+    def __init__(self, path, setting="run_dir", writes=True):
         self.path = pathlib.Path(path).expanduser()
-        self._flag = flag
+        self._setting = setting
         self._writes = writes
         if not writes:
             return
@@ -135,7 +136,8 @@ class RunFolder:
             self._lock = open(self.path / ".lock", "w")  # noqa: SIM115 (held for the run's life)
         except OSError as error:
             raise InputError(
-                f"{flag} {self.path} cannot be written: {error.strerror}. Choose another {flag}."
+                f"{setting} {self.path} cannot be written: {error.strerror}. "
+                f"Choose another {setting}."
             ) from error
         try:
             # The system drops the lock with the process, however that ends.
@@ -143,7 +145,7 @@ class RunFolder:
         except OSError as error:
             self._lock.close()
             raise InputError(
-                f"another process runs in {self.path}. Wait for it, or choose another {flag}."
+                f"another process runs in {self.path}. Wait for it, or choose another {setting}."
             ) from error
         self._close = weakref.finalize(self, _release, self._lock, self.path if made else None)
 
@@ -186,7 +188,7 @@ class RunFolder:
             )
             sentences = [
                 f"{self.path} holds a run with {difference}: {differences}.",
-                f"Use the same to go on with it, or choose another {self._flag}.",
+                f"Use the same to go on with it, or choose another {self._setting}.",
                 *(text for key, text in (advice or {}).items() if key in differing),
             ]
             raise InputError(" ".join(sentences))

@@ -1,5 +1,9 @@
-"""Fixtures for all tests, and two logical processors, so that replicas can be tried anywhere."""
+"""Fixtures for all tests, and two logical processors, so that replicas can be tried anywhere.
 
+The exported models are made once for the session: no test may change one, or write into its folder.
+"""
+
+import gc
 import os
 import pathlib
 
@@ -9,9 +13,24 @@ import keras
 import pytest
 import tensorflow as tf
 
+from patchvae_tf.saved_models import writing as saved_model
+from tests.export import exporting
+
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+
+
+def pytest_collection_finish():
+    """What is imported by now stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_given_back():
+    """Traced functions lie in cycles, large and few: Python would look for them too seldom."""
+    yield
+    gc.collect()
 
 
 def pytest_runtest_setup():
@@ -27,6 +46,33 @@ def two_replicas():
     the first one's for its own.
     """
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """(model, version): a PatchVAE with an optimizer, and what the command made of it."""
+    run_dir = tmp_path_factory.mktemp("runs") / "run"
+    run_dir.mkdir()
+    keras.utils.set_random_seed(0)
+    model = exporting.patch_vae()
+    model.compile(optimizer=keras.optimizers.Adam())
+    model.save(run_dir / "model.keras")
+    done = exporting.python("-m", "export.saved_model", f"--run_dir={run_dir}", cwd=exporting.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"wrote {run_dir}/export/1",
+        "signatures: serving_default, serving_bytes, serving_examples, stages, reconstruct, decode",
+    ]
+    return model, run_dir / "export/1"
+
+
+@pytest.fixture(scope="session")
+def exported_beta_vae(tmp_path_factory):
+    """(model, version): a BetaVAE, exported with the record of a run."""
+    keras.utils.set_random_seed(0)
+    model = exporting.beta_vae()
+    folder = tmp_path_factory.mktemp("beta_vae")
+    return model, saved_model.export_model(model, folder, exporting.RECORD)
 
 
 @pytest.fixture(scope="session")

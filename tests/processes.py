@@ -16,6 +16,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
+OURS = ("patchvae_tf", "export", "trainers")
 SECONDS = 600  # that a command may take on a machine that does much else
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -45,13 +46,19 @@ class Finished:
 
 
 class Running:
-    """A process under way: `python -m module arguments...`, in the root of the repository."""
+    """A process under way, with the methods of a `subprocess.Popen`.
 
-    def __init__(self, module, *arguments):
+    Args:
+        program: a module, as of `python -m`; or the path of a script, which runs as if none of our
+            packages were installed.
+        *arguments: its command line.
+        folder: where it runs.
+    """
+
+    def __init__(self, program, *arguments, folder=ROOT):
         self._streams = tempfile.TemporaryDirectory()
-        self._process = _CONTEXT.Process(
-            target=_program, args=(self._streams.name, module, list(map(str, arguments)))
-        )
+        words = [str(program), *map(str, arguments)]
+        self._process = _CONTEXT.Process(target=_program, args=(words, folder, self._streams.name))
         self._process.start()
 
     @property
@@ -62,8 +69,31 @@ class Running:
         """Its exit status, or None."""
         return self._process.exitcode
 
+    @property
+    def returncode(self):
+        return self.poll()
+
     def send_signal(self, number):
         os.kill(self.pid, number)
+
+    def terminate(self):
+        self._process.terminate()
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self, timeout=SECONDS):
+        """Waits for its end; what takes longer is killed."""
+        self._process.join(timeout)
+        if self.poll() is None:
+            self.kill()
+            self._process.join()
+
+    def communicate(self, timeout=SECONDS):
+        """(stdout, stderr), once it has ended."""
+        self.wait(timeout)
+        streams = [pathlib.Path(self._streams.name, name) for name in ("stdout", "stderr")]
+        return tuple(path.read_text() if path.exists() else "" for path in streams)
 
     def wait_for(self, condition):
         """Waits until `condition()` while the process is under way."""
@@ -73,30 +103,36 @@ class Running:
             assert time.monotonic() < deadline
             time.sleep(0.002)
 
-    def finished(self, timeout=SECONDS):
-        """Waits for its end; what takes longer is killed, and fails the test."""
-        self._process.join(timeout)
-        if self.poll() is None:
-            self._process.kill()
-            self._process.join()
-        streams = [pathlib.Path(self._streams.name, name) for name in ("stdout", "stderr")]
-        texts = [path.read_text() if path.exists() else "" for path in streams]
+    def finished(self):
+        """Waits for its end; returns it Finished."""
+        texts = self.communicate()
         return Finished(self.poll(), *texts)
 
 
-def run(module, *arguments):
-    """Runs a command to its end; returns it Finished."""
-    return Running(module, *arguments).finished()
+def run(program, *arguments, folder=ROOT):
+    """Runs a program to its end; returns it Finished."""
+    return Running(program, *arguments, folder=folder).finished()
 
 
-def _program(streams, module, arguments):
+def _program(words, folder, streams):
     for number, name in ((1, "stdout"), (2, "stderr")):
         file = os.open(os.path.join(streams, name), os.O_WRONLY | os.O_CREAT)
         os.dup2(file, number)
         os.close(file)
-    os.chdir(ROOT)
-    sys.argv = [module, *arguments]
+    os.chdir(folder)
+    sys.argv = words
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if words[0].endswith(".py"):
+            _hide_our_packages()
+            runpy.run_path(words[0], run_name="__main__")
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()  # which `multiprocessing` passes over
+
+
+def _hide_our_packages():
+    for name in list(sys.modules):
+        if name.partition(".")[0] in OURS:
+            del sys.modules[name]
+    sys.modules.update(dict.fromkeys(OURS))  # None: their import fails

@@ -1,5 +1,8 @@
 """The fused Adam is Keras' Adam."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -52,6 +55,29 @@ def test_a_schedule_is_followed():
     # With a constant gradient a step of Adam is the learning rate.
     rates = [float(schedule(step)) for step in range(4)]
     np.testing.assert_allclose(values, 1.0 - np.cumsum(rates), rtol=1e-5)
+
+
+def test_what_was_traced_is_freed():
+    def traced():
+        optimizer, weight = FusedAdam(), keras.Variable(1.0)
+        optimizer.build([weight])
+        step = tf.function(lambda: optimizer.apply([tf.constant(2.0)], [weight]), autograph=False)
+        return weakref.ref(step.get_concrete_function().graph)
+
+    graph = traced()
+    gc.collect()
+    assert graph() is None
+
+
+def test_a_schedule_is_evaluated_once_a_step():
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 3, warmup_target=0.2, warmup_steps=2)
+    weights = [keras.Variable(1.0) for _ in range(5)]
+    optimizer = FusedAdam(schedule, weight_decay=0.1)
+    optimizer.build(weights)
+    gradients = [tf.constant(2.0)] * 5
+    step = tf.function(lambda: optimizer.apply(gradients, weights), autograph=False)
+    operations = step.get_concrete_function().graph.get_operations()
+    assert [operation.type for operation in operations].count("StatelessIf") == 1
 
 
 def test_it_is_saved_and_loaded_with_its_settings():

@@ -1,4 +1,4 @@
-"""README and BUILD.md say what the code does."""
+"""README and BUILD.md say what the code does, and its functions their types."""
 
 import ast
 import pathlib
@@ -149,3 +149,13 @@ def test_the_machinery_imports_what_stands_above_it(line):
     for place, path in _modules():
         if place in MACHINERY[line]:
             assert {folder for _, folder in _imports(path) if folder} <= above | {place}, path
+
+
+def test_public_functions_say_their_types():
+    for path in (ROOT / "patchvae_tf").rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+                given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                given += filter(None, [node.args.vararg, node.args.kwarg])
+                said = [argument.annotation for argument in given] + [node.returns]
+                assert None not in said, f"{path}: {node.name}"

@@ -4,18 +4,20 @@ TensorFlow's "same" pads a strided convolution of an odd kernel one side more: t
 network than the papers', so padding is explicit there.
 """
 
+import typing
+
 import keras
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 from patchvae_tf.layers.convolution import Conv2D
 
 
-def signed(images):
+def signed(images: keras.KerasTensor) -> keras.KerasTensor:
     """[0, 1] -> [-1, 1], in float32: [batch, H, W, 3]."""
     return keras.layers.Rescaling(2.0, offset=-1.0, dtype="float32", name="to_signed")(images)
 
 
-def conv(filters: int, kernel_size: int, use_bias: bool = False, **kwargs) -> Conv2D:
+def conv(filters: int, kernel_size: int, use_bias: bool = False, **kwargs: typing.Any) -> Conv2D:
     """A convolution, by default without bias, before BN: started as in ResNet, by fan-out.
 
     With a bias there is no BN that would mend the maps' scale: then by fan-in, which keeps it.
@@ -28,21 +30,29 @@ def conv(filters: int, kernel_size: int, use_bias: bool = False, **kwargs) -> Co
 
 
 def padded_conv(
-    x, filters: int, kernel_size: int, padding: int, name: str, strides: int = 2, **kwargs
-):
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    padding: int,
+    name: str,
+    strides: int = 2,
+    **kwargs: typing.Any,
+) -> keras.KerasTensor:
     """A strided convolution after `padding` pixels of zeros on each side."""
     x = keras.layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)
     return conv(filters, kernel_size, strides=strides, name=f"{name}_conv", **kwargs)(x)
 
 
-def max_pool(x, name: str):
+def max_pool(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """3×3, stride 2, pad 1: [batch, h, w, c] -> [batch, h/2, w/2, c], of values not below 0."""
     # Padding with zeros equals padding with minus infinity here: no value after ReLU is below 0.
     x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return keras.layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 
-def strided_leaky(x, filters: int, name: str, normalized: bool = True):
+def strided_leaky(
+    x: keras.KerasTensor, filters: int, name: str, normalized: bool = True
+) -> keras.KerasTensor:
     """4×4, stride 2, [BN,] LeakyReLU 0.2: [batch, h, w, c] -> [batch, h/2, w/2, filters].
 
     h and w are even. Source: DCGAN (Radford et al., ICLR 2016).
@@ -72,7 +82,7 @@ def _normalized(x, name):
     return keras.layers.ReLU(name=f"{name}_relu")(x)
 
 
-def basic_block(x, filters: int, stride: int, name: str):
+def basic_block(x: keras.KerasTensor, filters: int, stride: int, name: str) -> keras.KerasTensor:
     """conv 3×3 - BN - ReLU - conv 3×3 - BN, plus the shortcut, ReLU (He et al., Figure 5 left).
 
     [batch, h, w, c] -> [batch, h/stride, w/stride, filters].
@@ -88,7 +98,9 @@ def basic_block(x, filters: int, stride: int, name: str):
     return keras.layers.ReLU(name=f"{name}_out")(x)
 
 
-def bottleneck_block(x, filters: int, stride: int, name: str):
+def bottleneck_block(
+    x: keras.KerasTensor, filters: int, stride: int, name: str
+) -> keras.KerasTensor:
     """conv 1×1 - conv 3×3 - conv 1×1 to 4 filters each with BN, plus the shortcut, ReLU.
 
     He et al., Figure 5 right; the stride is the 3×3's, as in torchvision.

@@ -9,9 +9,13 @@ import subprocess
 import sys
 import threading
 import time
+import typing
 from collections.abc import Sequence
 
 from patchvae_tf.cluster.workers import tf_config
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.interruption import StopRequest
 
 _GRACE_SECONDS = 30.0  # for the others, after a worker is gone, to stop by themselves
 _KILL_SECONDS = 30.0  # from SIGTERM to SIGKILL, which alone ends a worker that waits for a lost one
@@ -28,7 +32,7 @@ def instructions(addresses: Sequence[str], command: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def launch(count: int, command: Sequence[str], stop_request) -> int:
+def launch(count: int, command: Sequence[str], stop_request: "StopRequest") -> int:
     """Runs `command` (a module and its flags) as `count` workers on this machine.
 
     A signal to stop is handed on to all of them; what they cannot finish then is killed.

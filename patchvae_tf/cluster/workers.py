@@ -4,9 +4,14 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from patchvae_tf.errors import InputError, RunError, WorkerLostError
+
+if typing.TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +87,9 @@ def refuse(cluster: Cluster, command: str) -> None:
         )
 
 
-def summed(values, cluster: Cluster, strategy):
+def summed(
+    values: Sequence[float], cluster: Cluster, strategy: "tf.distribute.Strategy"
+) -> "np.ndarray":
     """Sums numbers over the workers; every worker must call it, so it is a meeting point too.
 
     Args:
@@ -102,19 +109,21 @@ def summed(values, cluster: Cluster, strategy):
     return reduced(tf.constant(values, tf.float64)).numpy() / replicas
 
 
-def wait_for_all(cluster: Cluster, strategy) -> None:
+def wait_for_all(cluster: Cluster, strategy: "tf.distribute.Strategy") -> None:
     """Returns once every worker has come here."""
     if cluster.workers > 1:
         summed([0.0], cluster, strategy)
 
 
-def check_same(name: str, value, cluster: Cluster, strategy) -> None:
+def check_same(
+    name: str, value: float, cluster: Cluster, strategy: "tf.distribute.Strategy"
+) -> None:
     """Raises RunError unless all workers have the same number."""
     mean = summed([value], cluster, strategy)[0] / cluster.workers
     if mean != value:
         raise RunError(
             f"the workers do not agree on the {name}: {value} on worker {cluster.index}, "
-            f"{mean:g} on average. Put --run_dir on a file system that all of them share."
+            f"{mean:g} on average. Put run_dir on a file system that all of them share."
         )
 
 

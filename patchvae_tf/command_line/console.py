@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import sys
+import types
+import typing
 import warnings
 from collections.abc import Callable
 
@@ -32,7 +34,7 @@ def _in_plain_characters(error):
     return plain, error.end
 
 
-def show_anything(*streams):
+def show_anything(*streams: typing.TextIO) -> None:
     """From now on no character stops these text streams, whatever their encoding."""
     codecs.register_error("plain", _in_plain_characters)
     for stream in streams:
@@ -66,7 +68,9 @@ def _show_messages():
     own.propagate = False
 
 
-def run(main: Callable, usage: str, *kinds, takes_command: bool = False) -> None:
+def run(
+    main: Callable, usage: str, *kinds: type | types.ModuleType, takes_command: bool = False
+) -> None:
     """Runs a command: quiet TensorFlow, one-line errors, exit status.
 
     Args:

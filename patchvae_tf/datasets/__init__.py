@@ -2,7 +2,7 @@
 
 from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples
 from patchvae_tf.datasets.images import ImageSet, checksum, split_validation, validation_count
-from patchvae_tf.datasets.loading import kept, load, stream
+from patchvae_tf.datasets.loading import cached_loading, load, stream
 from patchvae_tf.datasets.parts import CLASS_PARTS, PART_NAMES
 from patchvae_tf.datasets.pipeline import evaluation_batches, steps_per_epoch, training_batches
 from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
@@ -18,11 +18,11 @@ __all__ = [
     "ImageSet",
     "StreamedSet",
     "balanced_subset",
+    "cached_loading",
     "checksum",
     "decode_examples",
     "decode_image",
     "evaluation_batches",
-    "kept",
     "load",
     "resize_and_crop",
     "split_validation",

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -85,7 +85,7 @@ def decoded_batches(
     batch_size: int = _GROUP,
     start: int = 0,
     threads: int | None = None,
-):
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Reads and decodes examples in order, many at once; memory does not grow with their number.
 
     Args:
@@ -156,7 +156,9 @@ def one_decoded(examples: EncodedExamples, image_size: int) -> Callable:
     return decode
 
 
-def decode_examples(examples, *, image_size, progress=False):
+def decode_examples(
+    examples: EncodedExamples, *, image_size: int, progress: bool = False
+) -> ImageSet:
     """Decodes all examples.
 
     Args:
@@ -187,14 +189,14 @@ def decode_examples(examples, *, image_size, progress=False):
 
     unreadable = np.ones(count, bool)
     unreadable[indices[:filled]] = False
-    skipped = tuple(examples.key(index) for index in np.flatnonzero(unreadable))
+    skipped = tuple(examples.key(int(index)) for index in np.flatnonzero(unreadable))
     _report_unreadable(skipped, count)
     has_labels = examples.labelled and filled > 0 and labels[:filled].min() != NO_LABEL
     return ImageSet(
         images=images[:filled],
         labels=labels[:filled] if has_labels else None,
         class_names=examples.class_names if has_labels else None,
-        keys=tuple(examples.key(index) for index in indices[:filled]),
+        keys=tuple(examples.key(index) for index in indices[:filled].tolist()),
         skipped=skipped,
     )
 

@@ -3,6 +3,7 @@
 import collections
 import logging
 import os
+import pathlib
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -19,7 +20,7 @@ _SPELLINGS = {
 _MOST_STRAY = 0.1  # share of the images, beside class folders, that are left out
 
 
-def folder_examples(root, split):
+def folder_examples(root: pathlib.Path, split: str) -> decoding.EncodedExamples:
     """Lists the images below a folder.
 
     The folder holds either the images of the split "train", or one folder a split (`train` or
@@ -73,7 +74,6 @@ def folder_examples(root, split):
     # Bytes, not text: a name need not be UTF-8.
     names = tf.constant([os.fsencode(folders[name] / path) for path in kept])
     labels = tf.constant(labels, tf.int64)
-    classes = tuple(map(folder_listing.shown, classes)) if has_classes else None
     return decoding.EncodedExamples(
         count=len(kept),
         key=lambda index: folder_listing.shown(kept[index]),
@@ -81,7 +81,7 @@ def folder_examples(root, split):
         read=lambda index, name: (tf.io.read_file(name), labels[index]),
         pick=lambda indices: tf.gather(names, indices),
         labelled=has_classes,
-        class_names=classes,
+        class_names=tuple(map(folder_listing.shown, classes)) if has_classes else None,
     )
 
 

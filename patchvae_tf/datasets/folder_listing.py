@@ -42,15 +42,17 @@ class Listing:
     left_out: dict[str, int]
 
 
-def listed(folder):
+def listed(folder: str | os.PathLike[str]) -> Listing:
     """Returns the `Listing` of all that is below a folder.
 
     Folders of our own runs are passed over. Links are followed; a folder that can be reached in
     several ways is read once, where it is itself if that is below `folder`. Folders that cannot be
     read raise OSError.
     """
-    images, left_out = [], collections.Counter()
-    seen, links, folders = {_identity(folder)}, [], [(str(folder), "")]
+    images: list[str] = []
+    left_out: collections.Counter[str] = collections.Counter()
+    seen, folders = {_identity(folder)}, [(str(folder), "")]
+    links: list[tuple[str, str]] = []
     while folders or links:
         if folders:
             path, inside = folders.pop()
@@ -87,7 +89,7 @@ def is_left_behind(name: str) -> bool:
     return name.startswith(".") or name.lower() in _LEFT_BEHIND.split("/")
 
 
-def holds_runs_alone(path) -> bool:
+def holds_runs_alone(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is a run of ours, or holds nothing but such, or nothing."""
     with os.scandir(path) as found:
         entries = [entry for entry in found if not is_left_behind(entry.name)]

@@ -112,7 +112,7 @@ def validation_count(asked_for: int | None, total: int) -> int:
     return min(_LARGEST_VALIDATION, total // 20) if asked_for is None else asked_for
 
 
-def checksum(images):
+def checksum(images: np.ndarray) -> int:
     """A number that changes when the images do: the CRC-32 of up to 1000 of them, spread out."""
     step = -(-len(images) // 1000)
-    return zlib.crc32(np.ascontiguousarray(images[::step]))
+    return zlib.crc32(np.ascontiguousarray(images[::step]).data)

@@ -1,5 +1,7 @@
 """MIT Indoor67 as a TFDS data set, from files that the user has."""
 
+import pathlib
+
 import tensorflow_datasets as tfds
 
 from patchvae_tf.datasets import scene_lists
@@ -67,7 +69,7 @@ class Indoor67(tfds.core.GeneratorBasedBuilder):
             yield name, {"image": images / name, "label": name.partition("/")[0]}
 
 
-def read_lists(folder):
+def read_lists(folder: pathlib.Path) -> dict[str, list[str]]:
     """Reads and checks the lists.
 
     Args:
@@ -80,7 +82,8 @@ def read_lists(folder):
         InputError: the layout is another, or an image that is named is absent.
     """
     scene_lists.check_layout(folder, ["Images/", *_LISTS.values()], _LAYOUT)
-    splits, listed = {}, {}
+    splits: dict[str, list[str]] = {}
+    listed: dict[str, str] = {}
     for split, file_name in _LISTS.items():
         path = folder / file_name
         splits[split] = []

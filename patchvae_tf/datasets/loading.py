@@ -3,32 +3,57 @@
 import contextlib
 import os
 import pathlib
+import typing
+from collections.abc import Iterator
 
 from patchvae_tf.datasets.decoding import EncodedExamples, decode_examples
 from patchvae_tf.datasets.folder import folder_examples
+from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.datasets.npz import load_npz
 from patchvae_tf.datasets.parts import load_parts
 from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
-from patchvae_tf.datasets.stream import stream_of
+from patchvae_tf.datasets.stream import ImageStream, stream_of
 from patchvae_tf.errors import InputError
 
-_kept = None  # inside `kept`: arguments of `load` -> ImageSet
+_cache: dict | None = None  # inside `cached_loading`: arguments of `load` -> ImageSet
 
 
 @contextlib.contextmanager
-def kept():
+def cached_loading() -> Iterator[None]:
     """Inside, `load` keeps each `ImageSet` that it reads, for whoever asks for it again.
 
     For many trainings on one data set. Nobody may write into the arrays.
     """
-    global _kept
-    _kept = {}
+    global _cache
+    _cache = {}
     try:
         yield
     finally:
-        _kept = None
+        _cache = None
 
 
+@typing.overload
+def load(
+    dataset: str,
+    split: str = "train",
+    *,
+    image_size: int,
+    data_dir: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    most_bytes: None = None,
+) -> ImageSet: ...
+@typing.overload
+def load(
+    dataset: str,
+    split: str = "train",
+    *,
+    image_size: int,
+    data_dir: str | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    most_bytes: float | None,
+) -> ImageSet | EncodedExamples: ...
 def load(
     dataset: str,
     split: str = "train",
@@ -38,7 +63,7 @@ def load(
     seed: int = 0,
     progress: bool = False,
     most_bytes: float | None = None,
-):
+) -> ImageSet | EncodedExamples:
     """Reads one split of a data set; never from the network.
 
     Args:
@@ -62,14 +87,14 @@ def load(
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
     arguments = (dataset, split, image_size, data_dir, seed, most_bytes)
-    if _kept is not None and arguments in _kept:
-        return _kept[arguments]
+    if _cache is not None and arguments in _cache:
+        return _cache[arguments]
     images = _source(dataset, split, image_size, data_dir, seed, progress)
     is_large = most_bytes is not None and 3 * image_size**2 * len(images) > most_bytes
     if isinstance(images, EncodedExamples) and not is_large:
         images = decode_examples(images, image_size=image_size, progress=progress)
-    if _kept is not None:
-        _kept[arguments] = images
+    if _cache is not None:
+        _cache[arguments] = images
     return images
 
 
@@ -80,7 +105,7 @@ def stream(
     image_size: int,
     data_dir: str | None = None,
     seed: int = 0,
-):
+) -> ImageStream:
     """Opens one split of a data set to be read once, in order, in memory that does not grow.
 
     ("parts" and .npz files are arrays: they lie in memory all the same.)

@@ -1,5 +1,7 @@
 """Places205 as a TFDS data set, from files that the user has."""
 
+import pathlib
+
 import tensorflow_datasets as tfds
 
 from patchvae_tf.datasets import scene_lists
@@ -55,7 +57,7 @@ class Places205(tfds.core.GeneratorBasedBuilder):
             yield name, {"image": folder / "images256" / name, "label": label}
 
 
-def check(folder) -> None:
+def check(folder: pathlib.Path) -> None:
     """Looks at every line of the lists and for every image, in memory that does not grow.
 
     Args:

@@ -131,7 +131,7 @@ def _decode_palette_bmp(encoded):
 
 
 @_as_it_is
-def resize_and_crop(image, size: int) -> tf.Tensor:
+def resize_and_crop(image: tf.Tensor, size: int) -> tf.Tensor:
     """Makes an image square: shorter side to `size`, then the centre.
 
     The centre is cropped first, in source pixels, so that no long narrow image is ever enlarged as

@@ -1,5 +1,6 @@
 """Lists of images, as the scene data sets bring them: read, and checked before long work."""
 
+import pathlib
 from collections.abc import Iterable, Iterator
 
 from patchvae_tf.errors import InputError
@@ -7,7 +8,7 @@ from patchvae_tf.errors import InputError
 _SHOWN = 3  # of the absent images
 
 
-def check_layout(folder, names: Iterable[str], layout: str) -> None:
+def check_layout(folder: pathlib.Path, names: Iterable[str], layout: str) -> None:
     """Raises InputError unless a folder holds all of `names`.
 
     Args:
@@ -27,7 +28,7 @@ def check_layout(folder, names: Iterable[str], layout: str) -> None:
             )
 
 
-def lines(path) -> Iterator[tuple[int, str]]:
+def lines(path: pathlib.Path) -> Iterator[tuple[int, str]]:
     """Yields (number from 1, text) of a list's lines that are not blank."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, start=1):
@@ -35,14 +36,15 @@ def lines(path) -> Iterator[tuple[int, str]]:
                 yield number, line.strip()
 
 
-def check_images(path, image_paths):
+def check_images(path: pathlib.Path, image_paths: Iterable[pathlib.Path]) -> None:
     """Raises InputError if a list names images that are not there, or none at all.
 
     Args:
         path: of the list.
         image_paths: iterable of paths; each is looked up once, none is kept.
     """
-    absent, count, total = [], 0, 0
+    absent: list[str] = []
+    count = total = 0
     for image_path in image_paths:
         total += 1
         if not image_path.exists():
@@ -59,6 +61,6 @@ def check_images(path, image_paths):
         )
 
 
-def malformed(path, number: int, line: str, expected: str) -> InputError:
+def malformed(path: pathlib.Path, number: int, line: str, expected: str) -> InputError:
     """Returns the InputError for a line that is not as expected."""
     return InputError(f"line {number} of {path} is {line[:80]!r}. Expected: {expected}.")

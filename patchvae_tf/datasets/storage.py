@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 
 from patchvae_tf.errors import InputError
 
 
-def allocate(shape: Sequence[int], dtype=np.uint8) -> np.ndarray:
+def allocate(shape: Sequence[int], dtype: npt.DTypeLike = np.uint8) -> np.ndarray:
     """Returns a writable, page-aligned array of zeros.
 
     It lies in memory if it takes at most half of what is available, otherwise in a temporary file

@@ -90,35 +90,50 @@ def stream_arrays(pixels: np.ndarray, image_size: int) -> ImageStream:
     return stream_of(images, image_size)
 
 
-def stream_of(source, image_size: int) -> ImageStream:
+def stream_of(source: EncodedExamples | ImageSet, image_size: int) -> ImageStream:
     """Returns an `ImageStream` over an `EncodedExamples` or an `ImageSet` of this size."""
+    if isinstance(source, EncodedExamples):
+        return _of_encoded(source, image_size)
+    return _of_arrays(source)
 
-    def decoded(batch_size, start):
+
+def _of_encoded(examples, image_size):
+    def batches(batch_size, start):
         return decoded_batches(
-            source,
+            examples,
             image_size=image_size,
             batch_size=batch_size,
             start=start,
             threads=max(1, os.cpu_count() // 2),  # the others are left to whoever asked
         )
 
-    def sliced(batch_size, start):
-        for first in range(start, len(source), batch_size):
-            indices = np.arange(first, min(first + batch_size, len(source)))
-            labels = np.full(len(indices), -1) if source.labels is None else source.labels[indices]
-            yield indices, source.images[indices[0] : indices[-1] + 1], labels
-
-    def taken(indices):
-        if is_encoded:
-            return decode_examples(source.take(indices), image_size=image_size).images
-        return source.images[indices]
-
-    is_encoded = isinstance(source, EncodedExamples)
     return ImageStream(
-        count=len(source),
-        key=source.key if is_encoded else source.keys.__getitem__,
-        labelled=source.labelled if is_encoded else source.labels is not None,
-        class_names=source.class_names,
-        batches=decoded if is_encoded else sliced,
-        take=taken,
+        count=len(examples),
+        key=examples.key,
+        labelled=examples.labelled,
+        class_names=examples.class_names,
+        batches=batches,
+        take=lambda indices: decode_examples(examples.take(indices), image_size=image_size).images,
+    )
+
+
+def _of_arrays(image_set):
+    def batches(batch_size, start):
+        for first in range(start, len(image_set), batch_size):
+            rows = slice(first, min(first + batch_size, len(image_set)))
+            indices = np.arange(rows.start, rows.stop)
+            labels = image_set.labels
+            yield (
+                indices,
+                image_set.images[rows],
+                np.full(len(indices), NO_LABEL) if labels is None else labels[rows],
+            )
+
+    return ImageStream(
+        count=len(image_set),
+        key=image_set.keys.__getitem__,
+        labelled=image_set.labels is not None,
+        class_names=image_set.class_names,
+        batches=batches,
+        take=image_set.images.__getitem__,
     )

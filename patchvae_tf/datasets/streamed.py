@@ -18,7 +18,7 @@ from patchvae_tf.datasets.decoding import (
     one_decoded,
     unreadable_message,
 )
-from patchvae_tf.datasets.images import check_held_out, held_out_rows, sampled_rows
+from patchvae_tf.datasets.images import ImageSet, check_held_out, held_out_rows, sampled_rows
 from patchvae_tf.errors import InputError
 
 _NUM_WARNED = 10
@@ -26,7 +26,7 @@ _NUM_WARNED = 10
 
 def streamed_split(
     examples: EncodedExamples, held_out: int, *, image_size: int, shuffle_window: int, seed: int
-):
+) -> tuple["StreamedSet", ImageSet | None]:
     """Holds out a validation part, which is decoded, of a source whose rest is to be streamed.
 
     Of record files it is a stretch: to read single records all of a file has to be read. (TFDS
@@ -171,7 +171,7 @@ class StreamedSet:
         batches = _from_services(decoded, services, start_step, count) if services else decoded(0)
         return batches.map(self._noted).prefetch(tf.data.AUTOTUNE)
 
-    def sample(self, most: int, seed: int):
+    def sample(self, most: int, seed: int) -> ImageSet:
         """An `ImageSet` of up to `most` of them, drawn by the seed; the first, of record files."""
         count = min(most, len(self))
         rows = sampled_rows(count, len(self), seed) if self.examples.pick else np.arange(count)

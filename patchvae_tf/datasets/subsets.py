@@ -4,10 +4,11 @@ import numpy as np
 import tensorflow as tf
 
 from patchvae_tf import noise
+from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.errors import InputError
 
 
-def balanced_subset(image_set, per_class: int, num_classes: int, seed: int):
+def balanced_subset(image_set: ImageSet, per_class: int, num_classes: int, seed: int) -> ImageSet:
     """Draws the same number of examples of each class; they keep the order of the source.
 
     With one seed, a smaller subset is part of every larger one.
@@ -24,13 +25,14 @@ def balanced_subset(image_set, per_class: int, num_classes: int, seed: int):
     Raises:
         InputError: a class has fewer.
     """
+    assert image_set.labels is not None  # it is labelled
     counts = np.bincount(image_set.labels, minlength=num_classes)
     rarest = int(counts.argmin())
     if counts[rarest] < per_class:
         names = image_set.class_names
         named = f"{rarest} ({names[rarest]})" if names and rarest < len(names) else rarest
         raise InputError(
-            f"--labels_per_class={per_class} is more than there is: class {named} has "
+            f"labels_per_class={per_class} is more than there is: class {named} has "
             f"{counts[rarest]} training images. Choose at most {counts[rarest]}"
             + ("." if counts[rarest] else ", or give images of every class.")
         )

@@ -11,6 +11,8 @@ import numpy as np
 from patchvae_tf.errors import InputError
 
 if typing.TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from patchvae_tf.datasets.stream import ImageStream
 
 OCCURS = 0.5  # the probability from which on a part is taken to occur
@@ -58,7 +60,9 @@ class PartIndex:
         return self.stream.take(self.indices[positions])
 
 
-def build_index(answer: Callable, stream, batch_size: int = 64, most: int = 10_000) -> PartIndex:
+def build_index(
+    answer: Callable, stream: "ImageStream", batch_size: int = 64, most: int = 10_000
+) -> PartIndex:
     """Looks up the parts of a stream's first images.
 
     Args:
@@ -87,7 +91,7 @@ def build_index(answer: Callable, stream, batch_size: int = 64, most: int = 10_0
             if seen >= most:
                 break
     if not seen:
-        raise InputError("--dataset has no image that can be read.")
+        raise InputError("the dataset has no image that can be read: give another.")
     return PartIndex(stream, *(np.concatenate(one) for one in (indices, peaks, appearance)))
 
 
@@ -187,7 +191,7 @@ def explain(
     return pictures
 
 
-def data_url(figure) -> str:
+def data_url(figure: "Figure") -> str:
     """A figure as an address that holds the whole picture."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)

@@ -36,7 +36,7 @@ class DemoConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.saved_model:
-            raise InputError("--saved_model is missing. Give the folder of a run or an export.")
+            raise InputError("saved_model is missing. Give the folder of a run or an export.")
 
 
 class Demo:
@@ -60,7 +60,7 @@ class Demo:
         self._has_parts = "occurrence" in offered
         names = ("occurrence", "appearance") if self._has_parts else ("features",)
         if config.dataset and not self._has_parts:
-            raise InputError(f"{version} knows no parts to look up: leave --dataset out.")
+            raise InputError(f"{version} knows no parts to look up: leave dataset out.")
 
         startup.import_tensorflow()
         import tensorflow as tf
@@ -106,8 +106,7 @@ def _check_port(host, port):
             pass
     except OSError as error:
         raise InputError(
-            f"--host={host} --port={port} cannot be served ({error.strerror}). Choose another "
-            "--port."
+            f"host={host} port={port} cannot be served ({error.strerror}). Choose another port."
         ) from error
 
 

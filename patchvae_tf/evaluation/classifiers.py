@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from patchvae_tf import backbones, noise
@@ -16,11 +16,15 @@ from patchvae_tf.evaluation import features
 if typing.TYPE_CHECKING:
     import keras
 
+    from patchvae_tf.datasets import ImageSet, StreamedSet
+
 MOST_TRAINING_IMAGES = 10_000  # more take minutes where there are many classes
 _ITERATIONS = 100
 
 
-def linear_probe(model: "keras.Model", training, test, seed: int) -> dict | None:
+def linear_probe(
+    model: "keras.Model", training: "ImageSet | StreamedSet", test: "ImageSet | None", seed: int
+) -> dict | None:
     """Accuracy of a linear classifier on φ's pooled features, beside that on an untrained φ's.
 
     Args:
@@ -37,7 +41,7 @@ def linear_probe(model: "keras.Model", training, test, seed: int) -> dict | None
     if test is None or test.labels is None:
         return None
     part = training.sample(MOST_TRAINING_IMAGES, seed)
-    if not can_classify(part, test):
+    if part.labels is None or not can_classify(part, test):
         return None
     noise.set_first_weights(seed)
     accuracies = [
@@ -60,20 +64,21 @@ def untrained_backbone(model: "keras.Model") -> "keras.Model":
     return backbones.build(model.backbone_name, model.stride)
 
 
-def can_classify(training, test) -> bool:
+def can_classify(training: "ImageSet", test: "ImageSet | None") -> bool:
     """Whether both `ImageSet`s (`test` may be None) have labels, and of more than one class."""
-    labelled = test is not None and training.labels is not None and test.labels is not None
-    return labelled and len(np.unique(training.labels)) > 1
+    if test is None or training.labels is None or test.labels is None:
+        return False
+    return len(np.unique(training.labels)) > 1
 
 
-def nearest_neighbours(vectors: np.ndarray, labels: np.ndarray, count: int = 20):
+def nearest_neighbours(vectors: np.ndarray, labels: np.ndarray, count: int = 20) -> Pipeline:
     """A fitted scikit-learn pipeline: standardisation, then the nearest by cosine, who vote."""
     count = min(count, len(labels))
     voters = KNeighborsClassifier(count, metric="cosine", algorithm="brute")
     return make_pipeline(StandardScaler(), voters).fit(vectors, labels)
 
 
-def classifier(vectors: np.ndarray, labels: np.ndarray):
+def classifier(vectors: np.ndarray, labels: np.ndarray) -> Pipeline:
     """A fitted scikit-learn pipeline: standardisation, then multinomial logistic regression."""
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_ITERATIONS))
     with warnings.catch_warnings():

@@ -4,10 +4,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from patchvae_tf.backbones import Stage
+
 _BATCH = 256
 
 
-def stage_features(backbone: keras.Model, images: np.ndarray, stage, pooled: bool) -> np.ndarray:
+def stage_features(
+    backbone: keras.Model, images: np.ndarray, stage: Stage, pooled: bool
+) -> np.ndarray:
     """float32 [n, channels] (pooled) or [n, h * w * channels] at a stage of φ, for uint8 images.
 
     Args:

@@ -55,6 +55,7 @@ def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed:
     if dataset == "parts":
         split = split or "test"
         scenes = datasets.load("parts", split, image_size=image_size, seed=seed)
+        assert scenes.part_maps is not None  # of generated scenes they are known
         part_maps = scene_maps(scenes.part_maps, image_size // stride)
         return PartTruths(scenes.images, part_maps, datasets.PART_NAMES, split)
     path = pathlib.Path(dataset).expanduser()

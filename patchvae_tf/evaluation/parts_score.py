@@ -13,6 +13,8 @@ if typing.TYPE_CHECKING:
     import keras
     import numpy as np
 
+    from patchvae_tf.evaluation.part_truths import PartTruths
+
 # Areas under the ROC curve that stand beside the model's: field -> what the table calls it.
 _BESIDE = {
     "untrained_mean_area": "untrained model",
@@ -52,7 +54,7 @@ class PartsScoreConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+            raise InputError("run_dir is missing. Give the folder of a finished run.")
 
 
 def score_run(config: PartsScoreConfig) -> None:
@@ -110,7 +112,7 @@ def score(model: "keras.Model", split: str, seed: int) -> dict:
     return score_truths(model, truths, seed)
 
 
-def score_truths(model: "keras.Model", truths, seed: int) -> dict:
+def score_truths(model: "keras.Model", truths: "PartTruths", seed: int) -> dict:
     """Scores a model's occurrence maps, beside floors, baselines and a ceiling.
 
     Floors: an untrained model, the maps dealt to other images, and each part's mean map at every

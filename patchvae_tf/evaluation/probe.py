@@ -1,11 +1,17 @@
 """A fast verdict on a run's features: linear and nearest-neighbour accuracy at each stage of φ."""
 
 import dataclasses
+import typing
 
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
+
+if typing.TYPE_CHECKING:
+    import keras
+
+    from patchvae_tf.datasets import ImageSet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +36,9 @@ class ProbeConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+            raise InputError("run_dir is missing. Give the folder of a finished run.")
         if self.split == "train":
-            raise InputError("--split=train would score what was learned by heart. Give another.")
+            raise InputError("split=train would score what was learned by heart. Give another.")
 
 
 def probe_run(config: ProbeConfig) -> None:
@@ -49,7 +55,7 @@ def probe_run(config: ProbeConfig) -> None:
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     dataset = config.dataset or settings.get("dataset")
     if dataset is None:
-        raise InputError(f"{run_dir} does not say its data set: give --dataset.")
+        raise InputError(f"{run_dir} does not say its data set: give dataset.")
 
     startup.import_tensorflow()
     import patchvae_tf
@@ -87,7 +93,9 @@ def probe_run(config: ProbeConfig) -> None:
     print(f"top-1 on {len(test):,} images ({scored_on}), learned from {images:,}\n\n{table(rows)}")
 
 
-def measure(model, training, test, training_images, seed):
+def measure(
+    model: "keras.Model", training: "ImageSet", test: "ImageSet", training_images: int, seed: int
+) -> list[dict]:
     """Accuracies of classifiers on the frozen features.
 
     Args:
@@ -107,11 +115,12 @@ def measure(model, training, test, training_images, seed):
 
     noise.set_first_weights(seed)
     trained_and_not = {"": model.backbone, "untrained_": classifiers.untrained_backbone(model)}
-    classifiers = {
+    fits = {
         "linear": classifiers.classifier,
         "nearest_neighbours": classifiers.nearest_neighbours,
     }
     part = training.sample(training_images, seed)
+    assert part.labels is not None  # they are labelled
     rows = []
     total = len(model.stages) * 2 * len(trained_and_not)
     with tqdm.tqdm(total=total, desc="Probing", unit=" features") as bar:
@@ -124,7 +133,7 @@ def measure(model, training, test, training_images, seed):
                         for images in (part.images, test.images)
                     )
                     row["dimensions"] = learned_from.shape[1]
-                    for name, fit in classifiers.items():
+                    for name, fit in fits.items():
                         fitted = fit(learned_from, part.labels)
                         row[prefix + name] = float(fitted.score(scored_on, test.labels))
                     bar.update()

@@ -16,6 +16,11 @@ from patchvae_tf.saved_models import loaded
 from patchvae_tf.settings import Settings, setting
 
 _SUFFIXES = (".parquet", ".tfrecord")
+_NEEDED = {
+    "saved_model": "the folder of a run or an export",
+    "input": "a folder of images, or a pattern of files",
+    "output": "what the files are to be called",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +50,15 @@ class BeamConfig(Settings):
 
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
-        for name in ("saved_model", "input", "output"):
+        for name, what in _NEEDED.items():
             if not getattr(self, name):
-                raise InputError(f"--{name} is missing. --help shows how it is used.")
+                raise InputError(f"{name} is missing. Give {what}.")
         if not str(self.output).endswith(_SUFFIXES):
             raise InputError(
-                f"--output must end in {' or '.join(_SUFFIXES)}. Received: {self.output}"
+                f"output must end in {' or '.join(_SUFFIXES)}. Received: {self.output}"
             )
         if not computing.output_names(self.outputs):
-            raise InputError("--outputs names nothing. Use e.g. features.")
+            raise InputError("outputs names nothing. Use e.g. features.")
         extras.require("beam", "export.beam_features")
 
 
@@ -196,14 +201,14 @@ def _check_there(job, file_systems):
     except (OSError, ValueError) as error:
         raise InputError(
             f"{job.pattern} or {job.output} cannot be reached "
-            f"({str(error).splitlines()[0][:200]}). Mend --input or --output."
+            f"({str(error).splitlines()[0][:200]}). Mend input or output."
         ) from error
     if not matched.metadata_list:
-        raise InputError(f"--input {job.pattern} matches no file. Give a folder of images.")
+        raise InputError(f"input {job.pattern} matches no file. Give a folder of images.")
     if is_there:
         raise InputError(
             f"{job.output} is there already. Remove {job.record} and what it names, or choose "
-            "another --output."
+            "another output."
         )
 
 

@@ -1,5 +1,6 @@
 """What the commands and `embed` share: a graph, and the batches that go through it."""
 
+import typing
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -8,6 +9,9 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.features import pooling
 from patchvae_tf.features.sources import Source
 from patchvae_tf.saved_models import loaded
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.datasets.stream import ImageStream
 
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
 FEATURES = "features"  # the output that pooling makes
@@ -27,10 +31,10 @@ def checked_size(image_size: int | None, source: Source) -> int:
     """
     image_size = image_size or source.image_size
     if image_size is None:
-        raise InputError(f"{source.title} does not say its image size: give --image_size.")
+        raise InputError(f"{source.title} does not say its image size: give image_size.")
     if source.stride and image_size % source.stride:
         raise InputError(
-            f"--image_size must be a multiple of {source.stride}. Received: {image_size}"
+            f"image_size must be a multiple of {source.stride}. Received: {image_size}"
         )
     return image_size
 
@@ -78,7 +82,7 @@ def function(
 
 
 def rows(
-    compute: Callable, stream, batch_size: int, begin: int = 0
+    compute: Callable, stream: "ImageStream", batch_size: int, begin: int = 0
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields columns, batch by batch: `index`, `key`, `label` and the outputs.
 

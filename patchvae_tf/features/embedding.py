@@ -19,6 +19,8 @@ from patchvae_tf.features.pooling import Pooling
 if typing.TYPE_CHECKING:
     import keras
 
+    from patchvae_tf.datasets.stream import ImageStream
+
 Images = np.ndarray | str | os.PathLike | Sequence[str | os.PathLike]
 
 
@@ -102,7 +104,7 @@ def embed(
     )
 
 
-def open_images(images: Images, image_size: int, split: str = "train"):
+def open_images(images: Images, image_size: int, split: str = "train") -> "ImageStream":
     """The `ImageStream` of what `embed` is given.
 
     Raises:

@@ -1,6 +1,7 @@
 """A scikit-learn transformer from images to features."""
 
 import os
+import typing
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         (self.n_features_out_,) = shapes[computing.FEATURES]
         return self
 
-    def transform(self, X) -> np.ndarray:  # noqa: N803
+    def transform(self, X: embedding.Images) -> np.ndarray:  # noqa: N803
         """float32 [n, d], the features of X.
 
         Raises:
@@ -88,7 +89,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             batch_size=self.batch_size,
         ).features
 
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+    def get_feature_names_out(self, input_features: typing.Any = None) -> np.ndarray:
         """Names of the numbers, e.g. "mean0" or "conv1_3_max5"; `input_features` is ignored."""
         del input_features
         check_is_fitted(self)

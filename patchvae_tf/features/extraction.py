@@ -22,6 +22,11 @@ from patchvae_tf.settings import setting
 from patchvae_tf.settings.fields import data_dir_setting
 
 _PART_EXAMPLES = 4096  # what a kill may cost
+_NEEDED = {
+    "saved_model": "the folder of a run or an export",
+    "dataset": "a folder of images, an .npz file or a TFDS name",
+    "output": "the file to write",
+}
 
 _log = logging.getLogger("patchvae_tf")
 
@@ -30,8 +35,8 @@ _log = logging.getLogger("patchvae_tf")
 class FeaturesConfig(Pooling):
     """Settings of `python -m export.features`."""
 
-    saved_model: str | None = setting(
-        None,
+    saved_model: str = setting(
+        "",
         "Model",
         "a preset's name or folder; the folder of an exported version, or of its run: then the "
         "newest version; or an .onnx file; needed",
@@ -45,18 +50,19 @@ class FeaturesConfig(Pooling):
     image_size: int | None = setting(
         None,
         "Model",
-        "side in pixels to which images are brought, a multiple of 8 (default: the trained one)",
-        minimum=8,
+        "side in pixels to which images are brought, a multiple of the backbone's stride (default: "
+        "the trained one)",
+        minimum=4,
     )
-    dataset: str | None = setting(
-        None,
+    dataset: str = setting(
+        "",
         "Data",
         "a folder of images, a TFDS name, an .npz file with x_train, or 'parts'; needed",
     )
     split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
     data_dir: str | None = data_dir_setting()
-    output: str | None = setting(
-        None,
+    output: str = setting(
+        "",
         "Output",
         "file to write; its suffix chooses the format: .npz, .parquet, .tfrecord (sharded); needed",
     )
@@ -67,19 +73,19 @@ class FeaturesConfig(Pooling):
         minimum=1,
     )
 
-    def check(self):
+    def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
-        for name in ("saved_model", "dataset", "output"):
+        for name, what in _NEEDED.items():
             if not getattr(self, name):
-                raise InputError(f"--{name} is missing. --help shows how it is used.")
+                raise InputError(f"{name} is missing. Give {what}.")
         if pathlib.Path(self.output).suffix not in feature_files.WRITERS:
             raise InputError(
-                f"--output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
+                f"output must end in {', '.join(feature_files.WRITERS)}. Received: {self.output}"
             )
         if self.output.endswith(".parquet"):
             extras.require("parquet", "a .parquet file")
         if not self.output_names:
-            raise InputError("--outputs names nothing. Use e.g. features.")
+            raise InputError("outputs names nothing. Use e.g. features.")
         changed = [
             field.name
             for field in dataclasses.fields(Pooling)
@@ -87,7 +93,7 @@ class FeaturesConfig(Pooling):
         ]
         if changed and computing.FEATURES not in self.output_names:
             raise InputError(
-                f"--{changed[0]} says how `features` are made, and --outputs={self.outputs} has "
+                f"{changed[0]} says how `features` are made, and outputs={self.outputs} has "
                 "none. Leave it out."
             )
 
@@ -97,7 +103,7 @@ class FeaturesConfig(Pooling):
         return computing.output_names(self.outputs)
 
 
-def extract(config):
+def extract(config: FeaturesConfig) -> None:
     """Computes the features, or goes on computing them.
 
     Beside the output a record is written (`OUTPUT.json`); until then rows lie in `.OUTPUT.partial`.
@@ -109,7 +115,7 @@ def extract(config):
         InputError: bad settings, model or data, or an output that is there already.
         RunError: no image can be read, or the output cannot be written.
     """
-    source = sources.find(config.saved_model or "")
+    source = sources.find(config.saved_model)
     image_size = computing.checked_size(config.image_size, source)
     source.check([name for name in config.output_names if name != computing.FEATURES])
     how = Pooling.part_of(config)
@@ -134,7 +140,7 @@ def extract(config):
         return
     if not (work_path / "job.json").exists():
         _check_absent(output)
-    with runs.RunFolder(work_path, flag="--output") as work:
+    with runs.RunFolder(work_path, setting="output") as work:
         work.check("job.json", job, "other settings")
 
         # TensorFlow takes seconds to import: not before the settings are known to be right.
@@ -191,7 +197,7 @@ def _check_absent(output):
     if any(path.exists() for path in files) or any(output.parent.glob(f"{output.name}-*-of-*")):
         raise InputError(
             f"{output} is there already, with other settings. Remove it and its .json, or choose "
-            "another --output."
+            "another output."
         )
 
 

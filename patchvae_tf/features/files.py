@@ -7,12 +7,16 @@ import dataclasses
 import json
 import math
 import pathlib
+import typing
 import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 
 from patchvae_tf import runs
+
+if typing.TYPE_CHECKING:
+    import pyarrow as pa
 
 _SHARD_BYTES = 100_000_000
 
@@ -44,7 +48,7 @@ class Parts:
         paths = self.paths
         return int(paths[-1].stem.split("-")[2]) if paths else 0
 
-    def write(self, start: int, stop: int, columns) -> None:
+    def write(self, start: int, stop: int, columns: dict[str, typing.Any]) -> None:
         """Writes the rows of examples `start` to `stop`: a dict column -> array of rows."""
         path = self.folder / f"part-{start:012d}-{stop:012d}.npz"
         with runs.replaced_when_whole(path) as temporary, open(temporary, "wb") as file:
@@ -123,7 +127,7 @@ def write_parquet(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     return [path]
 
 
-def parquet_schema(shapes: dict, labelled: bool, class_names: tuple | None = None):
+def parquet_schema(shapes: dict, labelled: bool, class_names: tuple | None = None) -> "pa.Schema":
     """The `pyarrow.Schema` of a file of features; the arguments are attributes of `Parts`."""
     import pyarrow as pa
 

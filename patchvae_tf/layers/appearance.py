@@ -26,8 +26,8 @@ class AppearancePooling(keras.layers.Layer):
     through the weight q.
 
     Args:
-        epsilon: float, added to the divisor, so that a part that
-            occurs nowhere gives a mean of 0, not NaN.
+        epsilon: float, added to the divisor, so that a part that occurs nowhere gives a mean of 0,
+            not NaN. The paper has none: ours, and far below the weight of a part that occurs.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
@@ -42,7 +42,9 @@ class AppearancePooling(keras.layers.Layer):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.epsilon = epsilon
 
-    def call(self, mean_map, log_variance_map, occurrence):
+    def call(
+        self, mean_map: tf.Tensor, log_variance_map: tf.Tensor, occurrence: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         num_parts = occurrence.shape[-1]
         appearance_dim = mean_map.shape[-1] // num_parts
         weight = tf.stop_gradient(occurrence)  # [batch, h, w, num_parts]
@@ -84,7 +86,9 @@ class GaussianSampling(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
 
-    def call(self, mean, variance, seed=None):
+    def call(
+        self, mean: tf.Tensor, variance: tf.Tensor, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
         if seed is None:
             return mean
         return mean + tf.sqrt(variance) * noise.normal(tf.shape(mean), seed)

@@ -25,7 +25,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def __init__(self, momentum=0.9, epsilon=1e-5, **kwargs):
         super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         if not (training and self.trainable):
             outputs, _, _ = self._fused(
                 inputs, mean=self.moving_mean, variance=self.moving_variance, is_training=False

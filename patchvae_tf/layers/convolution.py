@@ -52,7 +52,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     def __init__(self, filters, kernel_size, **kwargs):
         super().__init__(filters, kernel_size, **{**kwargs, "use_bias": False})
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if not _suits(self, inputs, inputs.shape):
             return super().call(inputs)
         shape = [tf.shape(inputs)[0], *self.compute_output_shape(inputs.shape)[1:]]

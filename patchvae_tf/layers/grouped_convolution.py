@@ -60,7 +60,7 @@ class GroupedConv2DTranspose(keras.layers.Layer):
             name="kernel",
         )
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)  # [groups, size, size, outputs, inputs]
         between = tf.eye(self.groups, dtype=kernel.dtype)
         # g group of the output, f group of the input; y, x rows and columns; o, i channels
@@ -97,7 +97,7 @@ class SplitGroups(keras.layers.Layer):
         super().__init__(**kwargs)
         self.groups = groups
 
-    def call(self, inputs):
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
         each = inputs.shape[-1] // self.groups
         return tf.reshape(inputs, tf.concat([tf.shape(inputs)[:-1], [self.groups, each]], axis=0))
 

@@ -29,7 +29,7 @@ class LaplacianWeights(keras.layers.Layer):
             raise ValueError(f"`block_size` must be at least 1. Received: block_size={block_size}")
         self.block_size = block_size
 
-    def call(self, images):
+    def call(self, images: tf.Tensor) -> tf.Tensor:
         edges = absolute_laplacian(images)  # [batch, H, W, channels]
         shape = tf.shape(images)
         size = self.block_size

@@ -107,6 +107,8 @@ class RelaxedExclusive(RelaxedCategorical):
     Output shape: that of `logits`; float32, sums to at most 1 over the last axis.
     """
 
-    def call(self, logits, seed=None, temperature=1.0):
+    def call(
+        self, logits: tf.Tensor, seed: tf.Tensor | None = None, temperature: float | tf.Tensor = 1.0
+    ) -> tf.Tensor:
         nothing = tf.zeros_like(logits[..., :1])
         return super().call(tf.concat([logits, nothing], axis=-1), seed, temperature)[..., :-1]

@@ -59,7 +59,7 @@ class RandomCrop(_View):
         self.least_side = least_side
 
     @property
-    def changes(self):
+    def changes(self) -> bool:
         return self.least_side < 1.0
 
     def _changed(self, images, seed):
@@ -115,7 +115,7 @@ class ColorJitter(_View):
         self.strength = strength
 
     @property
-    def changes(self):
+    def changes(self) -> bool:
         return self.strength > 0.0
 
     def _changed(self, images, seed):
@@ -162,7 +162,7 @@ class BlockMasking(_View):
         self.block_size = block_size
 
     @property
-    def changes(self):
+    def changes(self) -> bool:
         return self.share > 0.0
 
     def _changed(self, images, seed):

@@ -60,7 +60,7 @@ class UnsupervisedModel(DistributedModel):
 
     @classmethod
     def from_settings(
-        cls, config: unsupervised.UnsupervisedConfig, **kwargs
+        cls, config: unsupervised.UnsupervisedConfig, **kwargs: typing.Any
     ) -> "UnsupervisedModel":
         """An untrained model of a training's settings, its first weights by their seed.
 

@@ -98,7 +98,9 @@ class BetaVAE(Autoencoder):
         )
         return mean, variance_from_log(log_variance)
 
-    def call(self, images, training=False, seed=None):
+    def call(
+        self, images: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         return self._outputs(images, training, seed)
 
     def _outputs(self, images, training, seed):

@@ -79,7 +79,7 @@ class BiGAN(UnsupervisedModel):
         """The generator, by the name that every model's way from codes to images has."""
         return self.generator
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
         latent = self.encoder(images, training=training)  # [batch, latent_dim]
         reconstruction = self.generator(latent, training=training)
         return {"reconstruction": reconstruction, "latent": latent}

@@ -3,6 +3,7 @@
 import abc
 import contextlib
 import inspect
+import typing
 from collections.abc import Iterator
 
 import keras
@@ -14,7 +15,7 @@ from patchvae_tf.settings import Settings
 
 
 @contextlib.contextmanager
-def dtype_policy_scope(policy) -> Iterator[None]:
+def dtype_policy_scope(policy: keras.DTypePolicy | str) -> Iterator[None]:
     """Layers made inside take `policy`, whatever the global one is (as when a model is loaded)."""
     outer = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -59,7 +60,11 @@ class DistributedModel(keras.Model, abc.ABC):
 
     @abc.abstractmethod
     def loss_terms(
-        self, batch, step: tf.Tensor, seed: tf.Tensor | None = None, training: bool = False
+        self,
+        batch: typing.Any,
+        step: tf.Tensor,
+        seed: tf.Tensor | None = None,
+        training: bool = False,
     ) -> dict[str, tf.Tensor]:
         """The terms of the loss, one value for each example.
 

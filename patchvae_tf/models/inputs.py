@@ -5,6 +5,7 @@ nothing is computed for it.
 """
 
 import os
+import typing
 
 import keras
 import numpy as np
@@ -17,7 +18,7 @@ _LOOKED_AT = 256  # images of an array that `fit` is given
 _CHANNELS = 3
 
 
-def model_images(images, stride: int, exact_size: int | None = None) -> tf.Tensor:
+def model_images(images: typing.Any, stride: int, exact_size: int | None = None) -> tf.Tensor:
     """Images as the networks take them.
 
     Args:
@@ -57,7 +58,7 @@ def model_images(images, stride: int, exact_size: int | None = None) -> tf.Tenso
     return images
 
 
-def check_data(x, stride: int, exact_size: int | None = None) -> None:
+def check_data(x: typing.Any, stride: int, exact_size: int | None = None) -> None:
     """Looks at the first images that `fit`, `evaluate` or `predict` is given.
 
     Args:

@@ -204,7 +204,13 @@ class PatchVAE(Autoencoder):
         channels = self.num_parts * self.appearance_dim
         return tf.reshape(latent, tf.concat([tf.shape(occurrence)[:-1], [channels]], axis=0))
 
-    def call(self, images, training=False, seed=None, temperature=1.0):
+    def call(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        seed: tf.Tensor | None = None,
+        temperature: float | tf.Tensor = 1.0,
+    ) -> dict[str, tf.Tensor]:
         return self.rebuild(self.encode(images, training), training, seed, temperature)
 
     def rebuild(
@@ -212,7 +218,7 @@ class PatchVAE(Autoencoder):
         codes: dict[str, tf.Tensor],
         training: bool = False,
         seed: tf.Tensor | None = None,
-        temperature=1.0,
+        temperature: float | tf.Tensor = 1.0,
     ) -> dict[str, tf.Tensor]:
         """`call`'s dict from `encode`'s; the other arguments are those of `call`."""
         occurrence, appearance = codes["occurrence"], codes["appearance_mean"]

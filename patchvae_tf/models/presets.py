@@ -189,8 +189,8 @@ def begin_with(model: keras.Model, source: str | os.PathLike) -> str:
     left = weights.assign(variables, arrays)
     if len(left) == len(variables):
         raise InputError(
-            f"nothing of {source} fits this model. Choose the same --model, --backbone or "
-            "--num_parts, or leave --init_from out."
+            f"nothing of {source} fits this model. Choose the same model, backbone or "
+            "num_parts, or leave init_from out."
         )
     line = f"begins with {len(variables) - len(left)} of {len(variables)} weights of {source}"
     return f"{line}; as at any beginning: {', '.join(_parts(left, variables))}" if left else line

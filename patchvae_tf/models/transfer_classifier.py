@@ -70,7 +70,9 @@ class FeatureClassifier(DistributedModel):
         del training
         return inputs
 
-    def call(self, inputs, training=False, seed=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool = False, seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
         features = self.feature_map(inputs, training=training)  # [batch, rows, cols, channels]
         if seed is not None:
             # As the flattened features', of which each is kept or dropped for itself.

@@ -47,7 +47,7 @@ class PartAgreement(keras.layers.Layer):
         self.expanded.build(maps)
         self.built = True
 
-    def call(self, first, second, training=False):
+    def call(self, first: tf.Tensor, second: tf.Tensor, training: bool = False) -> tf.Tensor:
         batch = tf.shape(first)[0]
         # Maps of one place, because batch normalisation takes maps.
         x = tf.concat([first, second], axis=0)[:, tf.newaxis, tf.newaxis]  # [2 batch, 1, 1, d]

@@ -103,12 +103,12 @@ def _centred_windows(images, size):
     return np.concatenate(edges), middles
 
 
-def as_floats(images) -> tf.Tensor:
+def as_floats(images: np.ndarray | tf.Tensor) -> tf.Tensor:
     """uint8 images, or floats in [0, 1], as float32 in [0, 1]."""
     return tf.image.convert_image_dtype(tf.convert_to_tensor(images), tf.float32)
 
 
-def scaled(images: tf.Tensor, size) -> tf.Tensor:
+def scaled(images: tf.Tensor, size: Sequence[int] | tf.Tensor) -> tf.Tensor:
     """Images at the size at which templates are compared with them."""
     # By products of matrices, which XLA compiles; `tf.image.resize` with its antialiasing is not.
     height, width = tf.unstack(tf.shape(images)[1:3])

@@ -121,17 +121,19 @@ class PartTeacher(keras.layers.Layer):
         return len(found.templates)
 
     def _count(self, images, grid):
-        shares = tf.function(lambda some: self(discovery.as_floats(some), tf.constant(grid)))
+        shares = tf.function(
+            lambda some: self(discovery.as_floats(some), tf.constant(grid)), autograph=False
+        )
         chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
         counted = tf.concat([shares(tf.convert_to_tensor(some)) for some in chunks], axis=0)
         self.frequencies.assign(tf.reduce_mean(_with_none(counted), axis=[0, 1, 2]))
 
     @property
-    def is_taught(self):
+    def is_taught(self) -> tf.Tensor:
         """bool [num_parts], which parts were found; none before `discover`."""
         return self.thresholds < _NEVER
 
-    def call(self, images, grid):
+    def call(self, images: tf.Tensor, grid: tf.Tensor) -> tf.Tensor:
         size = grid * self.scaled_per_place
         edges = edge_map(discovery.scaled(images, size))
         # Above the part's own threshold.

@@ -86,12 +86,12 @@ def known(preset: str | os.PathLike) -> pathlib.Path | None:
 
 
 def check_source(source: str | os.PathLike) -> None:
-    """Raises InputError where `--init_from` is neither a preset, a finished run nor a file."""
+    """Raises InputError where `init_from` is neither a preset, a finished run nor a file."""
     path = pathlib.Path(source).expanduser()
     if known(source) is None and not path.is_file() and not (path / "model.keras").is_file():
         what = "is neither a preset nor a finished run" if path.exists() else "does not exist"
         raise InputError(
-            f"--init_from {os.fspath(source)} {what}: give one of {', '.join(names())}, the folder "
+            f"init_from {os.fspath(source)} {what}: give one of {', '.join(names())}, the folder "
             "of a preset, or that of a finished run."
         )
 

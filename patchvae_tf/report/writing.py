@@ -39,7 +39,7 @@ class ReportConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
         if not self.run_dir:
-            raise InputError("--run_dir is missing. Give the folder of a finished run.")
+            raise InputError("run_dir is missing. Give the folder of a finished run.")
 
 
 def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.Path:
@@ -62,7 +62,7 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
     settings = record["settings"]
     dataset = config.dataset or settings.get("dataset")
     if dataset is None:
-        raise InputError(f"{run_dir} does not say its data set: give --dataset.")
+        raise InputError(f"{run_dir} does not say its data set: give dataset.")
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     startup.import_tensorflow()

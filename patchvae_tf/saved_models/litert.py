@@ -17,6 +17,8 @@ from patchvae_tf.saved_models import model_card, signatures, versions
 if typing.TYPE_CHECKING:
     import keras
 
+    from patchvae_tf.datasets import ImageSet
+
 FILES = {"float32": "float32.tflite", "int8": "int8.tflite"}
 
 _CALIBRATION_IMAGES = 256
@@ -28,7 +30,11 @@ _KEPT_FLOAT_OPS = ["LOGISTIC", "SOFTMAX"]
 
 
 def export_litert(
-    model: "keras.Model", export_dir: pathlib.Path, training, test, record: dict | None = None
+    model: "keras.Model",
+    export_dir: pathlib.Path,
+    training: "ImageSet",
+    test: "ImageSet | None",
+    record: dict | None = None,
 ) -> tuple[pathlib.Path, dict]:
     """Writes the encoder as the next version: `float32.tflite`, `int8.tflite` and a model card.
 

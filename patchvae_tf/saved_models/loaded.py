@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import typing
 from collections.abc import Callable, Iterable
 
 from patchvae_tf.errors import InputError
@@ -25,9 +26,9 @@ def version(path: str | os.PathLike) -> pathlib.Path:
         if folder.is_dir() and (numbers := versions.numbers(folder)):
             return version(folder / str(max(numbers)))
     if not path.exists():
-        raise InputError(f"--saved_model {path} does not exist. Give the folder of an export.")
+        raise InputError(f"saved_model {path} does not exist. Give the folder of an export.")
     raise InputError(
-        f"--saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
+        f"saved_model {path} holds no SavedModel: neither saved_model.pb nor a version under it. "
         "Give RUN/export/1, RUN/export or RUN."
     )
 
@@ -71,7 +72,7 @@ def digest(version: pathlib.Path) -> str:
     return digest.hexdigest()
 
 
-def load(version: str | os.PathLike):
+def load(version: str | os.PathLike) -> typing.Any:
     """Loads an exported model: an object with `signatures`.
 
     Args:
@@ -91,7 +92,7 @@ def load(version: str | os.PathLike):
         ) from error
 
 
-def answering(model, names: Iterable[str], version: object) -> Callable[..., dict]:
+def answering(model: typing.Any, names: Iterable[str], version: object) -> Callable[..., dict]:
     """One function of a model's signatures, for a graph.
 
     Args:

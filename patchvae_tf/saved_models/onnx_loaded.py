@@ -40,8 +40,8 @@ def load(path: pathlib.Path) -> OnnxModel:
         InputError: it is not there, cannot be read, or the extra `onnx` is not installed.
     """
     if not path.is_file():
-        raise InputError(f"--saved_model {path} does not exist. Give an .onnx file, or a folder.")
-    extras.require("onnx", f"--saved_model {path}")
+        raise InputError(f"saved_model {path} does not exist. Give an .onnx file, or a folder.")
+    extras.require("onnx", f"saved_model {path}")
     import onnxruntime
 
     try:
@@ -107,7 +107,7 @@ class _Signature:
         except Exception as error:  # as above
             raise InputError(
                 f"{self._path} does not answer for `images` float32 {shape} "
-                f"({_first_line(error)}). Give a file that --format=onnx wrote."
+                f"({_first_line(error)}). Give a file that format=onnx wrote."
             ) from error
 
 

@@ -100,7 +100,9 @@ def inference(model: keras.Model) -> types.SimpleNamespace:
     return types.SimpleNamespace(signatures=signatures, functions=functions)
 
 
-def encoder(model: keras.Model, image_size: int | None):
+def encoder(
+    model: keras.Model, image_size: int | None
+) -> tuple[tf.train.Checkpoint, "tf.types.experimental.ConcreteFunction"]:
     """Returns what the converters to LiteRT and ONNX take: `serving_default`, unchecked.
 
     Args:

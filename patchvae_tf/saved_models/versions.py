@@ -25,7 +25,7 @@ def writable(export_dir: str | os.PathLike) -> pathlib.Path:
             pass
     except OSError as error:
         raise InputError(
-            f"{export_dir} cannot be written: {error.strerror}. Choose another --export_dir."
+            f"{export_dir} cannot be written: {error.strerror}. Choose another export_dir."
         ) from error
     return export_dir
 

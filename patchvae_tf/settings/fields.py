@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import numbers
-import os
 import types
 import typing
 
@@ -75,7 +74,7 @@ class Settings:
         return dataclasses.asdict(self)
 
 
-def precision_setting():
+def precision_setting() -> typing.Any:
     """The setting `precision` of every command that trains."""
     return setting(
         "auto",
@@ -85,12 +84,12 @@ def precision_setting():
     )
 
 
-def seed_setting(description: str):
+def seed_setting(description: str) -> typing.Any:
     """The setting `seed` of every command that trains."""
     return setting(0, "Training", description, minimum=0, maximum=2**31 - 1)
 
 
-def data_dir_setting(default: str = "~/tensorflow_datasets"):
+def data_dir_setting(default: str = "~/tensorflow_datasets") -> typing.Any:
     """The setting `data_dir` of every command that reads images."""
     return setting(
         None, "Data", f"folder of prepared TFDS data sets (default: {default})", rare=True
@@ -102,7 +101,7 @@ _TAKEN: dict[type, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "True or False"),
     int: ((numbers.Integral,), "a whole number"),
     float: ((numbers.Real,), "a number"),
-    str: ((str, os.PathLike), "a text"),
+    str: ((str,), "a text"),
 }
 
 

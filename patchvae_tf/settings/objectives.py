@@ -4,9 +4,13 @@ The terms themselves are in `patchvae_tf.objectives`, the formulas in `patchvae_
 """
 
 import dataclasses
+import typing
 
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings.fields import Settings, setting
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.settings.architecture import PartCode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +119,7 @@ class PartObjective(Reconstruction):
                 f"Received: {self.temperature} and {self.temperature_floor}"
             )
 
-    def check_code(self, code) -> None:
+    def check_code(self, code: "PartCode") -> None:
         """Raises InputError where the objective does not go with a `PartCode`."""
         if code.occurrence != "bernoulli" and self.occurrence_prior is not None:
             raise InputError(

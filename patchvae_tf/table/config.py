@@ -93,7 +93,9 @@ class TableConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong, in any job."""
         if not self.dataset:
-            raise InputError("--dataset is missing. --help shows how it is used.")
+            raise InputError(
+                "dataset is missing. Give a folder, an .npz or a TFDS name, with labels."
+            )
         jobs(self, pathlib.Path())
 
 
@@ -120,7 +122,7 @@ class TableTraining:
         return f"{ROWS[self.row].label}, seed {self.seed}, {what}"
 
 
-def jobs(config: TableConfig, table_dir: pathlib.Path):
+def jobs(config: TableConfig, table_dir: pathlib.Path) -> list["TableTraining"]:
     """Every training that a table needs, a seed after the other, each after what it needs.
 
     Args:

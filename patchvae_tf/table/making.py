@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import typing
 
 from patchvae_tf import runs, startup
 from patchvae_tf.settings import Settings, setting
@@ -11,6 +12,9 @@ from patchvae_tf.training.execution import Execution
 from patchvae_tf.transfer import config as transfer_config
 from patchvae_tf.transfer import trainer as transfer
 from patchvae_tf.unsupervised import trainer as unsupervised
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.interruption import StopRequest
 
 _EXECUTION = Execution()
 
@@ -26,7 +30,7 @@ class Options(Settings):
     )
 
 
-def make(config: TableConfig, options: Options, stop_request) -> None:
+def make(config: TableConfig, options: Options, stop_request: "StopRequest") -> None:
     """Trains every row of a table, or what is left of it, and writes it after each training.
 
     Args:
@@ -41,7 +45,7 @@ def make(config: TableConfig, options: Options, stop_request) -> None:
     # A table with more seeds is the same table.
     one_seed = dataclasses.replace(config, seeds=1)
     default_dir = runs.default_dir(one_seed, config.image_size, "table")
-    with runs.RunFolder(options.table_dir or default_dir, flag="--table_dir") as folder:
+    with runs.RunFolder(options.table_dir or default_dir, setting="table_dir") as folder:
         settings = {name: value for name, value in config.to_json().items() if name != "seeds"}
         folder.check("config.json", settings, "other settings")
         todo = jobs(config, folder.path)
@@ -70,7 +74,7 @@ def _train_all(jobs, stop_request, on_job):
 
     failures = {}
     start = time.monotonic()
-    with datasets.kept():  # to read and decode the images once
+    with datasets.cached_loading():  # to read and decode the images once
         for number, job in enumerate(jobs):
             print(f"\n[{number + 1}/{len(jobs)}] {job}{_time_left(start, number, len(jobs))}")
             try:

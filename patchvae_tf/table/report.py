@@ -4,10 +4,11 @@ import itertools
 import json
 import pathlib
 import statistics
+import typing
 
 from patchvae_tf import runs
 from patchvae_tf.errors import RunError
-from patchvae_tf.table.config import COLUMNS, PAPER_ORDER, ROWS, TableConfig
+from patchvae_tf.table.config import COLUMNS, PAPER_ORDER, ROWS, TableConfig, TableTraining
 
 _PATHS = ("data_dir", "weights")  # say where this machine keeps things, and nothing of the result
 
@@ -40,7 +41,9 @@ def incomplete(failures: dict) -> RunError:
     )
 
 
-def collect(config, jobs, failures):
+def collect(
+    config: TableConfig, jobs: list[TableTraining], failures: dict[TableTraining, str]
+) -> dict:
     """What is known by now, as plain values.
 
     Returns:
@@ -51,7 +54,12 @@ def collect(config, jobs, failures):
         reasons by seed; and of `missing`, how many are still to come.
     """
     settings = {name: v for name, v in config.to_json().items() if name not in _PATHS}
-    report = {"settings": settings, "machine": None, "data": None, "rows": {}}
+    report: dict[str, typing.Any] = {
+        "settings": settings,
+        "machine": None,
+        "data": None,
+        "rows": {},
+    }
     for job in jobs:
         row = report["rows"].setdefault(job.row, {"label": ROWS[job.row].label, "columns": {}})
         if job.freeze is None:
@@ -131,7 +139,7 @@ def _counted(number, noun):
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def order(report):
+def order(report: dict) -> str:
     """One sentence: the paper's order at Conv1-5, and what the means say."""
     rows = report["rows"]
     means = {}
@@ -143,7 +151,7 @@ def order(report):
     claimed = " > ".join(ROWS[key].label for key in PAPER_ORDER)
     found = " > ".join(
         f"{ROWS[key].label} {100 * means[key]:.1f}"
-        for key in sorted(means, key=means.get, reverse=True)
+        for key in sorted(means, key=means.__getitem__, reverse=True)
     )
     values = list(means.values())
     holds = all(better > worse for better, worse in itertools.pairwise(values))

@@ -50,7 +50,7 @@ def _restrict(kind, count):
             tf.config.set_logical_device_configuration(found[0], pieces)
     elif count > len(found):
         raise InputError(
-            f"--devices=gpu:{count} is more than the {len(found)} GPUs that TensorFlow sees. "
+            f"devices=gpu:{count} is more than the {len(found)} GPUs that TensorFlow sees. "
             f"Use {f'gpu:{len(found)}' if found else 'cpu:1'}, or leave it out."
         )
     else:
@@ -62,7 +62,7 @@ def check_batch(batch_size: int, replicas: int) -> None:
     if batch_size % replicas:
         larger = -(-batch_size // replicas) * replicas
         raise InputError(
-            f"--batch_size must be a multiple of the {replicas} devices it is shared out to. "
+            f"batch_size must be a multiple of the {replicas} devices it is shared out to. "
             f"Received: {batch_size}. Use e.g. {larger}."
         )
 
@@ -71,8 +71,8 @@ def check_xla(xla: bool, replicas: int) -> None:
     """Raises InputError where XLA is asked for on several devices."""
     if xla and replicas > 1:
         raise InputError(
-            f"--xla is for one device, and {replicas} compute: TensorFlow cannot compile a step "
-            "that meets other devices inside. Use --noxla, or --devices=gpu:1 or cpu:1."
+            f"xla is for one device, and {replicas} compute: TensorFlow cannot compile a step "
+            "that meets other devices inside. Leave it out, or use devices=gpu:1 or cpu:1."
         )
 
 
@@ -91,7 +91,7 @@ def multiply_bfloat16() -> bool:
 
 
 def dtype_policy(precision: str) -> str:
-    """The Keras dtype policy for `--precision`."""
+    """The Keras dtype policy for `precision`."""
     if precision != "auto":
         return precision
     return "mixed_bfloat16" if multiply_bfloat16() else "float32"

@@ -47,13 +47,13 @@ class Execution(Settings):
         """Raises InputError for the first setting out of its range."""
         if self.devices is not None and not re.fullmatch(r"(cpu|gpu):[1-9]\d*", self.devices):
             raise InputError(
-                "--devices must be cpu:N or gpu:N, N their number. "
+                "devices must be cpu:N or gpu:N, N their number. "
                 f"Received: {self.devices!r}. Use e.g. cpu:2."
             )
         for address in self.data_services:
             if not re.fullmatch(r"[^:,\s]+:[1-9]\d*", address):
                 raise InputError(
-                    "--data_service must be host:port, or several separated by commas. "
+                    "data_service must be host:port, or several separated by commas. "
                     f"Received: {self.data_service!r}."
                 )
 

@@ -17,6 +17,11 @@ from patchvae_tf.cluster.workers import Cluster, check_same, summed
 from patchvae_tf.errors import RunError
 from patchvae_tf.training.execution import Execution
 
+if typing.TYPE_CHECKING:
+    from patchvae_tf.interruption import StopRequest
+    from patchvae_tf.runs import RunFolder
+    from patchvae_tf.training.checkpoints import Checkpoints
+
 # How the bar names a term; the rest keep their own name.
 _SHORT = {
     "reconstruction": "rec",
@@ -84,7 +89,13 @@ class Training:
     cluster: Cluster = dataclasses.field(default_factory=Cluster)
 
 
-def train(training: Training, checkpoints, run_folder, writer, stop_request) -> bool:
+def train(
+    training: Training,
+    checkpoints: "Checkpoints",
+    run_folder: "RunFolder",
+    writer: tf.summary.SummaryWriter,
+    stop_request: "StopRequest",
+) -> bool:
     """Trains from the newest checkpoint to the last epoch.
 
     Args:
@@ -328,7 +339,7 @@ def _checked(terms, step, checkpoints):
     name = next((name for name in bad if name != "loss"), "loss")  # the cause, not the sum
     raise RunError(
         f"the loss is not finite after step {step}: {name} is {values[name]}. The last good "
-        f"checkpoint is {checkpoints.newest}. Try a lower --learning_rate, or --precision=float32, "
+        f"checkpoint is {checkpoints.newest}. Try a lower learning_rate, or precision=float32, "
         "in another folder."
     )
 

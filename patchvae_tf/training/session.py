@@ -18,6 +18,9 @@ from patchvae_tf.training.execution import Execution
 
 if typing.TYPE_CHECKING:
     import keras
+    import tensorflow as tf
+
+    from patchvae_tf.training import loop
 
 
 class Trainer(abc.ABC):
@@ -48,19 +51,19 @@ class Trainer(abc.ABC):
         """What is trained on what: the first line that the user sees."""
 
     @abc.abstractmethod
-    def prepare(self, strategy, dtype_policy: str) -> dict:
+    def prepare(self, strategy: "tf.distribute.Strategy", dtype_policy: str) -> dict:
         """Reads the data, and what else may be wrong; returns what `data.json` has of it."""
 
     @abc.abstractmethod
-    def build(self, strategy) -> tuple:
+    def build(self, strategy: "tf.distribute.Strategy") -> tuple:
         """Returns (model, data): compiled under the strategy, and a `loop.TrainingData`."""
 
     @abc.abstractmethod
-    def opening(self, model, data) -> str:
+    def opening(self, model: "keras.Model", data: "loop.TrainingData") -> str:
         """How much of what is trained: the second line, before the device is named."""
 
     @abc.abstractmethod
-    def finish(self, model, run_folder: runs.RunFolder, result: dict) -> dict:
+    def finish(self, model: "keras.Model", run_folder: runs.RunFolder, result: dict) -> dict:
         """Writes what is left of training; returns the content of `result.json`.
 
         Args:
@@ -73,7 +76,9 @@ class Trainer(abc.ABC):
     def summary(self, result: dict) -> str:
         """One line of `result.json`."""
 
-    def begin(self, model, data, say: Callable[[str], object]) -> dict[str, int]:
+    def begin(
+        self, model: "keras.Model", data: "loop.TrainingData", say: Callable[[str], object]
+    ) -> dict[str, int]:
         """What a model is given, and looks at, before its first step.
 
         Args:
@@ -87,13 +92,13 @@ class Trainer(abc.ABC):
         return {}
 
     def on_epoch(
-        self, run_folder: runs.RunFolder, model: "keras.Model", data
+        self, run_folder: runs.RunFolder, model: "keras.Model", data: "loop.TrainingData"
     ) -> Callable[[int, int, dict], object]:
         """Returns a function (epoch, step, record), called after each epoch on the chief."""
         del run_folder, model, data
         return lambda epoch, step, record: None
 
-    def measures(self, model: "keras.Model", data) -> Callable[[], dict]:
+    def measures(self, model: "keras.Model", data: "loop.TrainingData") -> Callable[[], dict]:
         """Returns a function () -> dict name -> float, called after each epoch on the chief."""
         del model, data
         return dict
@@ -102,12 +107,14 @@ class Trainer(abc.ABC):
         """A context around the loop, which names what may go wrong with the data in it."""
         return contextlib.nullcontext()
 
-    def after(self, run_folder: runs.RunFolder, model=None) -> None:
+    def after(self, run_folder: runs.RunFolder, model: "keras.Model | None" = None) -> None:
         """What may follow a finished training without being part of its result."""
         del run_folder, model
 
 
-def run(trainer: Trainer, folder: str | os.PathLike, stop_request) -> None:
+def run(
+    trainer: Trainer, folder: str | os.PathLike, stop_request: interruption.StopRequest
+) -> None:
     """Trains, or goes on training, in `folder`.
 
     Args:
@@ -121,8 +128,7 @@ def run(trainer: Trainer, folder: str | os.PathLike, stop_request) -> None:
         interruption.Stop: stopped on request, all saved.
     """
     cluster = workers.from_environment()
-    flag = f"--{trainer.folder_setting}"
-    with runs.RunFolder(folder, flag=flag, writes=cluster.is_chief) as run_folder:
+    with runs.RunFolder(folder, trainer.folder_setting, cluster.is_chief) as run_folder:
         _run(trainer, run_folder, cluster, stop_request)
 
 

@@ -5,7 +5,7 @@ import pathlib
 import tensorflow as tf
 
 
-def writer(run_dir: pathlib.Path, writes: bool = True):
+def writer(run_dir: pathlib.Path, writes: bool = True) -> tf.summary.SummaryWriter:
     """A `tf.summary` writer into the run's folder; one that drops all where `writes` is False."""
     if not writes:
         return tf.summary.create_noop_writer()

@@ -43,7 +43,7 @@ class TransferConfig(Settings):
     untrained: bool = setting(
         False,
         "Backbone (give one)",
-        "first weights by the seed: from scratch with --freeze=none, random features with conv1-5",
+        "first weights by the seed: from scratch with freeze=none, random features with conv1-5",
     )
     backbone: str | None = setting(
         None,
@@ -63,7 +63,7 @@ class TransferConfig(Settings):
     model: str | None = setting(
         None,
         "Backbone",
-        "what the run of --run_dir must have trained (default: any)",
+        "what the run of run_dir must have trained (default: any)",
         choices=_MODELS,
     )
     image_size: int | None = setting(
@@ -121,26 +121,28 @@ class TransferConfig(Settings):
 
     def check(self) -> None:
         """Raises InputError for a setting that is missing or wrong."""
-        given = [f"--{name}" for name in SOURCES if getattr(self, name)]
+        given = [name for name in SOURCES if getattr(self, name)]
         if len(given) != 1:
             raise InputError(
-                "give one backbone: --run_dir, --saved_model, --weights or --untrained. "
+                "give one backbone: run_dir, saved_model, weights or untrained. "
                 f"Received: {' and '.join(given) or 'none'}."
             )
         if not self.dataset:
-            raise InputError("--dataset is missing. --help shows how it is used.")
+            raise InputError(
+                "dataset is missing. Give a folder, an .npz or a TFDS name, with labels."
+            )
         if self.freeze not in (None, "none") and self.freeze not in backbones.STAGE_NAMES:
             raise InputError(
-                f"--freeze must be a stage of the backbone or none. Received: {self.freeze}. "
+                f"freeze must be a stage of the backbone or none. Received: {self.freeze}. "
                 "Use e.g. conv1-3."
             )
         if self.saved_model and self.freeze not in (None, "conv1-5"):
             raise InputError(
-                "--saved_model gives frozen features: --freeze must be conv1-5. Received: "
-                f"{self.freeze}. Use the run that it was exported from (--run_dir) to fine-tune."
+                "saved_model gives frozen features: freeze must be conv1-5. Received: "
+                f"{self.freeze}. Use the run that it was exported from (run_dir) to fine-tune."
             )
         if self.model and not self.run_dir:
-            raise InputError("--model says what --run_dir must hold: leave it out, or give a run.")
+            raise InputError("model says what run_dir must hold: leave it out, or give a run.")
         if self.source in ("untrained", "weights"):
             check_image_size(self.image_size, self.backbone or "resnet9", self.stride)
 
@@ -150,7 +152,7 @@ class TransferConfig(Settings):
         return next(name for name in SOURCES if getattr(self, name))
 
 
-def resolved(config):
+def resolved(config: TransferConfig) -> TransferConfig:
     """Returns the settings with the defaults that depend on data set and φ filled in.
 
     Raises:
@@ -163,11 +165,12 @@ def resolved(config):
     config = dataclasses.replace(config, **sources.get(config.source, _of_untrained)(config))
     if config.source == "saved_model":
         return dataclasses.replace(config, freeze="conv1-5")
+    assert config.backbone is not None  # the source of φ says it
     stages = [stage.name for stage in backbones.stages(config.backbone, config.stride)]
     freeze = stages[-1] if config.freeze is None else config.freeze
     if freeze not in ("none", *stages):
         raise InputError(
-            f"--freeze of {config.backbone} with a stride of {config.stride} must be one of "
+            f"freeze of {config.backbone} with a stride of {config.stride} must be one of "
             f"{', '.join(stages)}, none. Received: {freeze}"
         )
     return dataclasses.replace(config, freeze=freeze)
@@ -180,27 +183,27 @@ def _of_run(config):
     trained = record and record["settings"].get("model")
     if trained not in _MODELS:
         raise InputError(
-            f"--run_dir {run_dir} holds no record of an unsupervised run. Give the folder of a "
+            f"run_dir {run_dir} holds no record of an unsupervised run. Give the folder of a "
             "finished run of trainers.unsupervised."
         )
     if config.model not in (None, trained):
         raise InputError(
-            f"--run_dir {run_dir} trained --model={trained}, asked for was {config.model}. "
-            "Leave --model out, or give another run."
+            f"run_dir {run_dir} trained model={trained}, asked for was {config.model}. "
+            "Leave model out, or give another run."
         )
     size = record["settings"]["image_size"]
     if config.image_size not in (None, size):
         raise InputError(
-            f"--run_dir {run_dir} trained with --image_size={size}, asked for was "
-            f"{config.image_size}. Leave --image_size out, or give another run."
+            f"run_dir {run_dir} trained with image_size={size}, asked for was "
+            f"{config.image_size}. Leave image_size out, or give another run."
         )
     backbone, stride = (record["settings"].get(name) for name in ("backbone", "stride"))
     phi = _phi(size, backbone, stride)
     for name in ("backbone", "stride"):
         if getattr(config, name) not in (None, phi[name]):
             raise InputError(
-                f"--run_dir {run_dir} trained with --{name}={phi[name]}, asked for was "
-                f"{getattr(config, name)}. Leave --{name} out, or give another run."
+                f"run_dir {run_dir} trained with {name}={phi[name]}, asked for was "
+                f"{getattr(config, name)}. Leave {name} out, or give another run."
             )
     return phi
 
@@ -217,22 +220,20 @@ def _of_export(config):
     The version says the rest.
     """
     if config.backbone or config.stride:
-        raise InputError(
-            "--saved_model has a backbone of its own: leave out --backbone and --stride."
-        )
+        raise InputError("saved_model has a backbone of its own: leave out backbone and stride.")
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     exported.check_facts(facts, ["feature_map"], version)
     size = config.image_size or facts.get("image_size")
     if size is None:
-        raise InputError(f"{version} does not say its image size: give --image_size.")
+        raise InputError(f"{version} does not say its image size: give image_size.")
     return {"image_size": size}
 
 
 def _of_weights(config):
     if config.backbone not in (None, "resnet9") or config.stride not in (None, 8):
         raise InputError(
-            "--weights fits resnet9 with a stride of 8: leave --backbone and --stride out."
+            "weights are of resnet9 with a stride of 8: leave backbone and stride out."
         )
     resnet18_weights.read(pathlib.Path(config.weights))
     return _of_untrained(config)

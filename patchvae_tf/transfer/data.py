@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -10,6 +11,7 @@ import tqdm
 from patchvae_tf import datasets
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
+from patchvae_tf.transfer.config import TransferConfig
 
 _BATCH_SIZE = 256  # by default
 _CHECKED = 8
@@ -50,7 +52,7 @@ class TransferData:
         description: dict for `data.json`; two data sets that differ have different ones.
     """
 
-    config: object
+    config: TransferConfig
     training: Examples
     validation: Examples | None
     test: Examples
@@ -60,7 +62,7 @@ class TransferData:
     steps_per_epoch: int
     description: dict
 
-    def training_batches(self, start_step, rows=None):
+    def training_batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
         """Batches from a step to the end of training; order and flips depend on the step alone.
 
         Args:
@@ -73,14 +75,14 @@ class TransferData:
             mirrored=self.training.mirrored,
             batch_size=self.batch_size,
             seed=self.config.seed,
-            flip=self.config.horizontal_flip,
+            flip=bool(self.config.horizontal_flip),
             start_step=start_step,
             total_steps=self.config.epochs * self.steps_per_epoch,
             rows=rows,
         )
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """int, passes over the training examples."""
         return self.config.epochs
 
@@ -100,7 +102,7 @@ class TransferData:
         """A small batch, always the same."""
         return self.training.inputs[:_CHECKED], self.training.labels[:_CHECKED]
 
-    def with_features(self, feature_map):
+    def with_features(self, feature_map: Callable[[tf.Tensor], tf.Tensor]) -> "TransferData":
         """The same with φ's features in place of the images, φ run over each image once.
 
         Where training mirrors images, over their mirror images too.
@@ -139,7 +141,7 @@ def _features(feature_map, images, bar):
     return features
 
 
-def load(config):
+def load(config: TransferConfig) -> TransferData:
     """Reads the examples of the settings, holds out the validation part, then draws the subset.
 
     Args:
@@ -149,6 +151,7 @@ def load(config):
         InputError: the data is not there or cannot be read, labels are missing or beyond the
             head's, or there is less than what was asked for.
     """
+    assert config.dataset is not None  # the settings have been checked
     everything, test = (
         _labelled(config, split) for split in ("train", datasets.test_split(config.dataset))
     )
@@ -171,7 +174,7 @@ def load(config):
     return TransferData(
         config=config,
         training=_examples(training),
-        validation=validation and _examples(validation),
+        validation=None if validation is None else _examples(validation),
         test=_examples(test),
         num_classes=num_classes,
         class_names=names,
@@ -216,7 +219,7 @@ def _check_labels(labels, split, num_classes):
     if labels.max() >= num_classes:
         raise InputError(
             f"the {split} part has the label {labels.max()}, and the head {num_classes} classes, "
-            f"0 to {num_classes - 1}. Choose --num_classes={labels.max() + 1} or mend the labels."
+            f"0 to {num_classes - 1}. Choose num_classes={labels.max() + 1} or mend the labels."
         )
 
 
@@ -226,7 +229,7 @@ def _check_numbering(num_classes):
         raise InputError(
             f"the train part has the label {num_classes - 1}: that many classes are more than "
             f"{_MOST_CLASSES:,}. Number the classes from 0, by numpy.unique(labels, "
-            "return_inverse=True)[1] say, or give --num_classes."
+            "return_inverse=True)[1] say, or give num_classes."
         )
 
 

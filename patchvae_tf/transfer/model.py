@@ -5,6 +5,7 @@ PyTorch's takes the present one, so that the two differ for some tens of steps a
 """
 
 import dataclasses
+import typing
 import zlib
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ import patchvae_tf
 from patchvae_tf import noise, resnet18_weights
 from patchvae_tf.models import FeatureClassifier, TransferClassifier
 from patchvae_tf.saved_models import loaded as exported
+from patchvae_tf.transfer.config import TransferConfig
+from patchvae_tf.transfer.data import TransferData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +33,15 @@ class TransferModel:
         checksum: int or str that changes with φ.
     """
 
-    config: object
+    config: TransferConfig
     dtype_policy: str
     classifier: TransferClassifier | None
     feature_map: Callable | None
     checksum: int | str
 
-    def compiled(self, data):
+    def compiled(self, data: TransferData) -> keras.Model:
         """Returns the compiled model to train on `data`, TransferData; call under the strategy."""
-        model = self.classifier
+        model: typing.Any = self.classifier
         if self.feature_map is not None:
             noise.set_first_weights(self.config.seed)
             model = FeatureClassifier(
@@ -79,7 +82,9 @@ class TransferModel:
         }
 
 
-def prepare(config, data, dtype_policy: str, strategy: tf.distribute.Strategy) -> TransferModel:
+def prepare(
+    config: TransferConfig, data: TransferData, dtype_policy: str, strategy: tf.distribute.Strategy
+) -> TransferModel:
     """Loads φ and builds the classifier, its variables under `strategy`.
 
     Args:
@@ -91,7 +96,8 @@ def prepare(config, data, dtype_policy: str, strategy: tf.distribute.Strategy) -
     Raises:
         InputError: φ cannot be loaded.
     """
-    if config.source == "saved_model":
+    if config.saved_model:
+        assert config.image_size is not None  # the version says it
         version = exported.version(config.saved_model)
         function, _ = exported.function(version, ["feature_map"], config.image_size)
         return TransferModel(
@@ -102,7 +108,7 @@ def prepare(config, data, dtype_policy: str, strategy: tf.distribute.Strategy) -
             checksum=exported.digest(version),
         )
     trained = None
-    if config.source == "run_dir":
+    if config.run_dir:
         trained = patchvae_tf.load_model(config.run_dir).backbone
     noise.set_first_weights(config.seed)  # the first weights
     with strategy.scope():
@@ -118,7 +124,7 @@ def prepare(config, data, dtype_policy: str, strategy: tf.distribute.Strategy) -
         )
         if trained is not None:
             classifier.backbone.set_weights(trained.get_weights())
-        elif config.source == "weights":
+        elif config.weights:
             resnet18_weights.assign(classifier.backbone, resnet18_weights.read(config.weights))
     checksum = 0
     for weight in classifier.backbone.get_weights():

@@ -1,12 +1,16 @@
 """What φ is worth to a classifier of labelled images: Table 5, frozen at a stage."""
 
 import dataclasses
+import typing
 
 from patchvae_tf import runs
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.transfer.config import TransferConfig, resolved
+
+if typing.TYPE_CHECKING:
+    from patchvae_tf.interruption import StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,9 @@ class Options(Settings):
     )
 
 
-def train(config: TransferConfig, options: Options, execution: Execution, stop_request) -> None:
+def train(
+    config: TransferConfig, options: Options, execution: Execution, stop_request: "StopRequest"
+) -> None:
     """Trains and tests a classifier, or goes on training it.
 
     Args:

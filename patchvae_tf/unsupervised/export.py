@@ -41,11 +41,11 @@ class ExportConfig(Settings):
         """Raises InputError for settings that do not go together."""
         if self.format != "saved_model" and self.precision != "float32":
             raise InputError(
-                f"--format={self.format} has precisions of its own (litert: float32 and int8; "
-                f"onnx: float32). Received: --precision={self.precision}. Leave it out."
+                f"format={self.format} has precisions of its own (litert: float32 and int8; "
+                f"onnx: float32). Received: precision={self.precision}. Leave it out."
             )
         if self.format == "onnx":
-            extras.require("onnx", "--format=onnx")
+            extras.require("onnx", "format=onnx")
 
 
 def export_run(config: ExportConfig) -> None:
@@ -63,8 +63,8 @@ def export_run(config: ExportConfig) -> None:
     measures = config.format != "saved_model" or config.precision != "float32"
     if measures and record is None:
         raise InputError(
-            f"{run_dir} has no config.json and data.json, and --format=litert, --format=onnx and "
-            "--precision=mixed_bfloat16 need the run's images, to measure on. Give the whole "
+            f"{run_dir} has no config.json and data.json, and format=litert, format=onnx and "
+            "precision=mixed_bfloat16 need the run's images, to measure on. Give the whole "
             "folder of the run."
         )
     export_dir = versions.writable(config.export_dir or run_dir / _FOLDERS[config.format])
@@ -76,7 +76,7 @@ def export_run(config: ExportConfig) -> None:
 
     model = patchvae_tf.load_model(run_dir)
     writing.check_exportable(model)
-    images = load_images(unsupervised_config(**record["settings"])) if measures else None
+    images = load_images(unsupervised_config(**record["settings"])) if measures and record else None
     with writing.write_errors_named(export_dir):
         version, lines = _WRITERS[config.format](model, export_dir, record, images, config)
     print("\n".join([f"wrote {version}", *lines]))

@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable
+import typing
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -44,14 +45,14 @@ class Images:
         """int, passes over the training images."""
         return self.config.epochs_of(self.steps_per_epoch)
 
-    def training_batches(self, start_step, rows=None):
+    def training_batches(self, start_step: int, rows: range | None = None) -> tf.data.Dataset:
         """Batches from a step to the end of training; order and flips depend on the step alone.
 
         Args:
             start_step: int, finished steps.
             rows: range, the rows of each global batch that are wanted here; None: all.
         """
-        arguments = {
+        arguments: dict[str, typing.Any] = {
             "batch_size": self.batch_size,
             "seed": self.config.seed,
             "flip": self.config.horizontal_flip,
@@ -59,7 +60,7 @@ class Images:
             "total_steps": self.epochs * self.steps_per_epoch,
             "rows": rows,
         }
-        if self.is_streamed:
+        if isinstance(self.training, datasets.StreamedSet):
             return self.training.batches(**arguments, services=self.data_services)
         return datasets.training_batches(self.training.images, **arguments)
 
@@ -69,12 +70,12 @@ class Images:
         return isinstance(self.training, datasets.StreamedSet)
 
     @contextlib.contextmanager
-    def errors_named(self):
+    def errors_named(self) -> Iterator[None]:
         """Inside, too many unreadable images raise the `InputError` that names them."""
         try:
             yield
         except tf.errors.OpError as error:
-            if self.is_streamed and self.training.unreadable.error:
+            if isinstance(self.training, datasets.StreamedSet) and self.training.unreadable.error:
                 raise self.training.unreadable.error from error
             raise
 
@@ -90,16 +91,16 @@ class Images:
         """A few images, the same at each epoch; unseen in training where there are such."""
         return self.shown(_NUM_PICTURED)
 
-    def shown(self, most):
+    def shown(self, most: int) -> np.ndarray:
         """The first of the validation images or, without any, of those to learn from: uint8."""
         if self.validation is not None:
             return self.validation.images[:most]
-        if self.is_streamed:
+        if isinstance(self.training, datasets.StreamedSet):
             return self.training.sample(most, self.config.seed).images
         return self.training.images[:most]
 
 
-def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()):
+def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()) -> Images:
     """Reads the training images of the settings, or opens them, and holds out the validation part.
 
     Args:
@@ -120,10 +121,11 @@ def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()):
         most_bytes={None: _MOST_DECODED, True: 0, False: None}[config.streamed],
     )
     held_out = datasets.validation_count(config.validation_examples, len(everything))
-    is_streamed = isinstance(everything, datasets.EncodedExamples)
-    _check_streaming(config, everything if is_streamed else None, data_services)
-    training, validation, skipped = everything, None, ()
-    if is_streamed:
+    training: datasets.ImageSet | datasets.StreamedSet
+    validation: datasets.ImageSet | None = None
+    skipped: tuple[str, ...] = ()
+    if isinstance(everything, datasets.EncodedExamples):
+        _check_streaming(config, everything, data_services)
         training, validation = datasets.streamed_split(
             everything,
             held_out,
@@ -134,7 +136,8 @@ def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()):
         first = everything.take(np.arange(min(_CHECKED_STREAMED, len(everything))))
         checked = datasets.decode_examples(first, image_size=config.image_size).images
     else:
-        checked, skipped = everything.images, everything.skipped
+        _check_streaming(config, None, data_services)
+        training, checked, skipped = everything, everything.images, everything.skipped
         if held_out:
             training, validation = datasets.split_validation(everything, held_out, config.seed)
     batch_size = _batch_size(config, len(training))
@@ -173,17 +176,17 @@ def _check_streaming(config, examples, data_services):
     """
     if examples is None and config.streamed:
         raise InputError(
-            f"--streamed is for folders of images and TFDS data sets: {config.dataset} is an array "
+            f"streamed is for folders of images and TFDS data sets: {config.dataset} is an array "
             "in memory as it is. Leave it out."
         )
     if examples is None and data_services:
         raise InputError(
-            "--data_service reads and decodes streamed images, and these are decoded once, before. "
-            "Add --streamed, or leave it out."
+            "data_service reads and decodes streamed images, and these are decoded once, before. "
+            "Set streamed, or leave data_service out."
         )
     if data_services and examples.needs_python:
         raise InputError(
-            f"--data_service cannot read {config.dataset}: array_record files are read by Python, "
+            f"data_service cannot read {config.dataset}: array_record files are read by Python, "
             "in this process alone. Leave it out, or prepare the data set as TFRecord files."
         )
     services.check(data_services)

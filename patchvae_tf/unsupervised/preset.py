@@ -37,10 +37,10 @@ class PresetConfig(Settings):
     def check(self) -> None:
         """Raises InputError for a setting that is missing."""
         if not self.output:
-            raise InputError("--output is missing. Give a new folder for the preset.")
+            raise InputError("output is missing. Give a new folder for the preset.")
         if pathlib.Path(self.output).expanduser().exists():
             raise InputError(
-                f"--output {self.output} is there already. Remove it, or choose another."
+                f"output {self.output} is there already. Remove it, or choose another."
             )
 
 

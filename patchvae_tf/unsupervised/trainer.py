@@ -14,6 +14,9 @@ from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
 
+if typing.TYPE_CHECKING:
+    import keras
+
 
 @dataclasses.dataclass(frozen=True)
 class Options(Settings):
@@ -26,7 +29,12 @@ class Options(Settings):
     report: bool = setting(True, "Run", "write RUN_DIR/report.html and its pictures at the end")
 
 
-def train(config: UnsupervisedConfig, options: Options, execution: Execution, stop_request) -> None:
+def train(
+    config: UnsupervisedConfig,
+    options: Options,
+    execution: Execution,
+    stop_request: interruption.StopRequest,
+) -> None:
     """Trains, or goes on training.
 
     Args:
@@ -47,7 +55,7 @@ def train(config: UnsupervisedConfig, options: Options, execution: Execution, st
     session.run(UnsupervisedTrainer(config, options, execution), folder, stop_request)
 
 
-def train_model(run_dir: str | None = None, **settings: object):
+def train_model(run_dir: str | os.PathLike | None = None, **settings: object) -> "keras.Model":
     """Trains from Python as the command does, and returns the trained model.
 
     Checkpoints, record, pictures and export are in the run's folder; the same call goes on where
@@ -68,7 +76,7 @@ def train_model(run_dir: str | None = None, **settings: object):
             for name, value in settings.items()
         }
     )
-    folder = run_dir or runs.default_dir(config, config.image_size, config.model)
+    folder = os.fspath(run_dir or runs.default_dir(config, config.image_size, config.model))
     stop_request = interruption.StopRequest()
     try:
         train(config, Options(run_dir=folder), Execution(), stop_request)
@@ -128,11 +136,10 @@ class UnsupervisedTrainer(session.Trainer):
         held_out = data.description["validation_images"]
         more = ""
         if data.epochs > self.config.epochs:
-            more = f"; {data.epochs:,} epochs, since there are few images (--epochs says how many)"
+            more = f"; {data.epochs:,} epochs, since there are few images (`epochs` says how many)"
         return (
             f"{len(data.training):,} training and {held_out:,} validation images; "
-            f"{_parameters(model):,} parameters"
-            + (more if data.epochs > self.config.epochs else "")
+            f"{_parameters(model):,} parameters{more}"
         )
 
     def begin(self, model, data, say) -> dict[str, int]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from patchvae_tf.visualization.inputs import check_has_parts
+from patchvae_tf.visualization.part_survey import Finding, Survey
 from patchvae_tf.visualization.receptive_field import receptive_field
 from patchvae_tf.visualization.swaps import painted_alone
 from patchvae_tf.visualization.tables import as_uint8, picture_table
@@ -18,8 +19,8 @@ _HEAD_KERNEL = 3  # of the convolution from φ's features to the occurrence logi
 
 def gallery_figure(
     model: keras.Model,
-    survey,
-    parts=None,
+    survey: Survey,
+    parts: Sequence[int] | None = None,
     patch_size: int | None = None,
     names: dict[int, str] | None = None,
     columns: int | None = None,
@@ -76,7 +77,7 @@ def _alone(model, part, found, size):
     return patch(dataclasses.replace(best, image=as_uint8(painted)), model.stride, size)
 
 
-def patch(finding, stride: int, size: int) -> np.ndarray:
+def patch(finding: Finding, stride: int, size: int) -> np.ndarray:
     """Cuts the square around the middle of a finding's location.
 
     Args:
@@ -97,7 +98,7 @@ def patch(finding, stride: int, size: int) -> np.ndarray:
     return pixels[top : top + size, left : left + size]
 
 
-def class_name(label, class_names: Sequence[str] | None):
+def class_name(label: int, class_names: Sequence[str] | None) -> str | None:
     """A label as people read it, or None."""
     if label < 0:
         return None

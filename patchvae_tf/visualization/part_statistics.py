@@ -5,13 +5,13 @@ import itertools
 import numpy as np
 from matplotlib.figure import Figure
 
-from patchvae_tf.visualization.part_survey import DEAD
+from patchvae_tf.visualization.part_survey import DEAD, Survey
 from patchvae_tf.visualization.tables import DOTS
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"  # told apart by the colour-blind
 
 
-def frequency_figure(survey) -> Figure:
+def frequency_figure(survey: Survey) -> Figure:
     """A pair of bars a part: how probable it is at a location, and in how many images it occurs.
 
     Dead parts and parts that are always on are named below their bars.
@@ -44,7 +44,7 @@ def frequency_figure(survey) -> Figure:
     return figure
 
 
-def correlation(survey) -> np.ndarray:
+def correlation(survey: Survey) -> np.ndarray:
     """Correlation (φ coefficient) of "occurs in the image" between parts.
 
     Args:
@@ -59,7 +59,7 @@ def correlation(survey) -> np.ndarray:
         return covariance / np.outer(deviation, deviation)
 
 
-def cooccurrence_figure(survey) -> Figure:
+def cooccurrence_figure(survey: Survey) -> Figure:
     """Which parts occur in the same images: their correlation.
 
     Args:
@@ -88,7 +88,7 @@ def cooccurrence_figure(survey) -> Figure:
     return figure
 
 
-def pairs_in_words(survey, count: int = 3) -> list[str]:
+def pairs_in_words(survey: Survey, count: int = 3) -> list[str]:
     """The parts that are most often, and least often, together: a list of sentences.
 
     Args:

@@ -4,7 +4,7 @@ Images are read once, a batch at a time; what is kept does not grow with their n
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import keras
 import numpy as np
@@ -86,7 +86,7 @@ def survey(
     batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
     key: Callable[[int], str] = str,
-    class_names=None,
+    class_names: Sequence[str] | None = None,
     best: int = 10,
     most_features: int = 600,
     most_classes: int = 10,
@@ -125,7 +125,7 @@ def survey(
         raise InputError("there is no image to look at: none came, or none can be read.")
     return Survey(
         count=features.seen,
-        class_names=class_names,
+        class_names=None if class_names is None else tuple(class_names),
         pictured=np.stack(pictured),
         **features.result(),
         **parts.result(),

@@ -101,7 +101,7 @@ def projection_figure(
             color=_COLOURS[number],
             marker=_MARKS[number],
             linewidths=0,
-            label=class_name(label, class_names).replace("+", " +\n"),
+            label=(class_name(label, class_names) or "").replace("+", " +\n"),
         )
     axes.set(xticks=[], yticks=[])
     axes.set_title(f"φ's features of {len(points):,} images (t-SNE)", fontsize=9.5, weight="bold")

@@ -3,7 +3,7 @@
 import keras
 
 
-def receptive_field(network):
+def receptive_field(network: keras.Model) -> int:
     """The side of the square of pixels that one location of the output depends on.
 
     Formula: along a path of layers with kernels k and strides s, 1 + Σ (k − 1) · Π of the strides
@@ -16,7 +16,9 @@ def receptive_field(network):
     Returns:
         int, pixels.
     """
-    sizes, steps = {}, {}  # of each tensor: receptive field, and pixels between two locations
+    # Of each tensor: receptive field, and pixels between two locations.
+    sizes: dict[int, int] = {}
+    steps: dict[int, int] = {}
     for layer in network.layers:
         inputs = keras.tree.flatten(layer.input)
         size = max((sizes.get(id(one), 1) for one in inputs), default=1)

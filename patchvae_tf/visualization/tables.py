@@ -1,6 +1,7 @@
 """Tables of pictures with labels, the form of every figure that shows images."""
 
 import numpy as np
+from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
@@ -19,7 +20,7 @@ def picture_table(
     column_labels: list[str] | None = None,
     captions: list | None = None,
     title: str | None = None,
-    colour_map=None,
+    colour_map: Colormap | None = None,
     colour_label: str | None = None,
 ) -> Figure:
     """Draws images as a table.

@@ -48,7 +48,7 @@ def test_a_stream_gives_the_images_of_any_indices(tmp_path):
         stream.take(np.array([1, 2]))
 
 
-def test_what_is_kept_is_read_once(tmp_path):
+def test_what_is_cached_is_read_once(tmp_path):
     def write(value):
         images = np.full((4, 8, 8, 3), value, "uint8")
         np.savez(tmp_path / "images.npz", x_train=images, x_test=images)
@@ -57,7 +57,7 @@ def test_what_is_kept_is_read_once(tmp_path):
         return datasets.load(f"{tmp_path}/images.npz", split, image_size=image_size)
 
     write(1)
-    with datasets.kept():
+    with datasets.cached_loading():
         first = load()
         write(2)
         assert load() is first

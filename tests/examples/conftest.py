@@ -2,7 +2,6 @@
 
 import json
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -10,22 +9,20 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from patchvae_tf.saved_models import writing as saved_model
-from tests.export.exporting import SIZE, beta_vae, patch_vae
+from tests.export.exporting import SIZE
 from tests.testing_utils import random_images
 
 
 @pytest.fixture(scope="session")
-def patch_vae_version(tmp_path_factory):
+def patch_vae_version(exported):
     """Folder of an exported PatchVAE."""
-    keras.utils.set_random_seed(0)
-    return saved_model.export_model(patch_vae(), tmp_path_factory.mktemp("patch_vae"))
+    return exported[1]
 
 
 @pytest.fixture(scope="session")
-def beta_vae_version(tmp_path_factory):
+def beta_vae_version(exported_beta_vae):
     """Folder of an exported BetaVAE."""
-    return saved_model.export_model(beta_vae(), tmp_path_factory.mktemp("beta_vae"))
+    return exported_beta_vae[1]
 
 
 @pytest.fixture(scope="session")

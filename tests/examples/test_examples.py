@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from patchvae_tf.features import extraction as features
+from tests import processes
 from tests.examples.conftest import write_features
 from tests.export.exporting import ROOT, SIZE, patch_vae
 from tests.serving_double.serving import ServingDouble
@@ -24,15 +25,27 @@ FORMATS = pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 def elsewhere(tmp_path_factory):
     """A working folder, and an environment in which our packages cannot be imported."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    for name in ("patchvae_tf", "export", "trainers"):
+    for name in processes.OURS:
         (folder / "absent" / name).mkdir(parents=True)
         (folder / "absent" / name / "__init__.py").write_text("raise ImportError('not here')")
     return folder, {**os.environ, "PYTHONPATH": str(folder / "absent")}
 
 
 @pytest.fixture
-def run(elsewhere):
+def run(tmp_path):
     """Function (script, *arguments) -> what it printed; it must succeed."""
+
+    def function(script, *arguments):
+        done = processes.run(ROOT / "examples" / script, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return function
+
+
+@pytest.fixture
+def run_anew(elsewhere):
+    """The same in a new interpreter: once for each script that imports TensorFlow."""
 
     def function(script, *arguments):
         folder, environment = elsewhere
@@ -85,11 +98,11 @@ CLIENTS = pytest.mark.parametrize(
 
 
 @CLIENTS
-def test_clients_print_features_and_parts(run, servers, images, outputs, script, interface):
+def test_clients_print_features_and_parts(run_anew, servers, images, outputs, script, interface):
     broken = images[0].parent / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no image")
     address = getattr(servers[0], interface)
-    lines = run(script, *images[:20], broken, f"--address={address}").splitlines()
+    lines = run_anew(script, *images[:20], broken, f"--address={address}").splitlines()
     assert lines.pop() == f"{broken}: not an image that can be read"
     assert len(lines) == 20
     for path, line, pooled, occurrence in zip(
@@ -246,7 +259,8 @@ def _write_colours(folder, count=20):
 
 
 @pytest.mark.parametrize("split", [True, False])
-def test_the_classifier_of_images(run, patch_vae_version, tmp_path, split):
+def test_the_classifier_of_images(run, run_anew, patch_vae_version, tmp_path, split):
+    run = run_anew if split else run
     for part in ("train", "test") if split else (".",):
         _write_colours(tmp_path / part)
     arguments = ["--fine_tune", "--epochs=4"] if split else ["--epochs=4"]
@@ -300,7 +314,9 @@ def test_part_search_finds_the_part_of_the_patch(
         assert line.endswith(f"probability {highest:.2f} at row {row}, column {column}")
 
 
-def test_part_search_looks_where_the_part_occurs(run, patch_vae_version, images, outputs, tmp_path):
+def test_part_search_looks_where_the_part_occurs(
+    run_anew, patch_vae_version, images, outputs, tmp_path
+):
     occurrence = np.full((31, 2, 2, 4), 0.1, np.float32)
     occurrence[5:8, 0, 1, 3] = 0.9
     columns = {
@@ -311,7 +327,7 @@ def test_part_search_looks_where_the_part_occurs(run, patch_vae_version, images,
     write_features(tmp_path / "parts.npz", columns)
     search = (patch_vae_version, tmp_path / "parts.npz", images[2], 0, 0)
     assert outputs["occurrence"][2, ..., 3].max() > 0.2
-    _, *lines = run("part_search.py", *search, 3, "--count=5").splitlines()
+    _, *lines = run_anew("part_search.py", *search, 3, "--count=5").splitlines()
     assert {line.split(":")[0] for line in lines} == {"05.png", "06.png", "07.png"}
     assert all(line.endswith("probability 0.90 at row 0, column 1") for line in lines)
 

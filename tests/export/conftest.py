@@ -1,34 +1,11 @@
-"""A small exported PatchVAE, and image files to ask it about."""
+"""What the exported PatchVAE answers, and image files to ask it about."""
 
 import io
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-
-from tests.export.exporting import ROOT, patch_vae, python
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """(model, version): a PatchVAE with an optimizer, and what the command made of it.
-
-    One for the session: no test may change either, or write into the folder.
-    """
-    run_dir = tmp_path_factory.mktemp("runs") / "run"
-    run_dir.mkdir()
-    model = patch_vae()
-    model.compile(optimizer=keras.optimizers.Adam())
-    model.save(run_dir / "model.keras")
-    done = python("-m", "export.saved_model", f"--run_dir={run_dir}", cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        f"wrote {run_dir}/export/1",
-        "signatures: serving_default, serving_bytes, serving_examples, stages, reconstruct, decode",
-    ]
-    return model, run_dir / "export/1"
 
 
 @pytest.fixture(scope="session")

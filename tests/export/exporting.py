@@ -17,6 +17,28 @@ SIZE = 16
 CLOSE = {"rtol": 3e-6, "atol": 3e-6}
 # Beside the model itself: batch normalisation folded into convolutions rounds otherwise.
 FOLDED = {"rtol": 1e-5, "atol": 1e-5}
+# Of the run that the exported BetaVAE says it is of.
+RECORD = {
+    "settings": {"dataset": "photos", "image_size": SIZE, "epochs": 3},
+    "data": {
+        "training_images": 12345,
+        "validation_images": 67,
+        "skipped": ["broken.jpg"],
+        "dtype_policy": "mixed_bfloat16",
+    },
+    "result": {
+        "epoch": 3,
+        "val_loss": 390.726,
+        "device": "A processor, 2 cores",
+        "linear_probe": {
+            "top1": 0.85,
+            "random_backbone_top1": 0.547,
+            "classes": 10,
+            "training_images": 9500,
+            "test_images": 67,
+        },
+    },
+}
 
 
 def patch_vae(**kwargs):
@@ -42,7 +64,7 @@ def _with_moved_statistics(model):
 
 def expected_outputs(model, images):
     """Signature name -> outputs, by the Keras model, a PatchVAE."""
-    return tf.function(_expected_outputs)(model, tf.constant(images))
+    return tf.function(_expected_outputs, autograph=False)(model, tf.constant(images))
 
 
 def in_graph(model):
@@ -50,7 +72,7 @@ def in_graph(model):
 
     Called eagerly its layers are not fused: the last digits of float32 differ then.
     """
-    graph = tf.function(lambda images: model(images))
+    graph = tf.function(lambda images: model(images), autograph=False)
     return lambda images: graph(tf.constant(images))
 
 

@@ -223,10 +223,10 @@ def test_only_unreadable_images_are_an_error(config, tmp_path):
 def test_wrong_settings_are_told(config, tmp_path):
     (tmp_path / "empty").mkdir()
     for wrong, message in (
-        ({"saved_model": ""}, "--saved_model is missing"),
-        ({"input": ""}, "--input is missing"),
-        ({"output": "features.npz"}, "--output must end in .parquet or .tfrecord. Received"),
-        ({"outputs": ","}, "--outputs names nothing"),
+        ({"saved_model": ""}, "saved_model is missing"),
+        ({"input": ""}, "input is missing"),
+        ({"output": "features.npz"}, "output must end in .parquet or .tfrecord. Received"),
+        ({"outputs": ","}, "outputs names nothing"),
         ({"outputs": "conv1"}, "has no conv1: it offers appearance, feature_map, features, occ"),
         ({"saved_model": tmp_path / "absent"}, "absent does not exist"),
         ({"saved_model": "gone://export/1"}, "gone://export/1/model.json cannot be read"),

@@ -85,13 +85,13 @@ def test_uploads_that_are_no_images_get_a_message():
 
 def test_settings_that_cannot_be_are_refused(exported, tmp_path):
     assert demo.DemoConfig(saved_model="x").host == "127.0.0.1"
-    with pytest.raises(InputError, match="--saved_model is missing"):
+    with pytest.raises(InputError, match="saved_model is missing"):
         demo.DemoConfig()
     with pytest.raises(InputError, match="does not exist"):
         demo.Demo(demo.DemoConfig(saved_model=str(tmp_path / "absent")))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match="cannot be served .* Choose another --port"):
+        with pytest.raises(InputError, match="cannot be served .* Choose another port"):
             demo._check_port("127.0.0.1", port)
 
 

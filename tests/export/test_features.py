@@ -286,7 +286,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
 
 def test_two_jobs_with_one_output_are_refused(config, tmp_path):
     other = runs.RunFolder(tmp_path / ".features.npz.partial")
-    with pytest.raises(InputError, match="another process runs in .*choose another --output"):
+    with pytest.raises(InputError, match="another process runs in .*choose another output"):
         features.extract(config())
     del other  # held until here
 
@@ -307,10 +307,10 @@ def test_wrong_settings_are_told_before_tensorflow_is_imported(exported, folder,
         "output": tmp_path / "features.npz",
     }
     for wrong, message in (
-        ({"saved_model": ""}, "--saved_model is missing"),
-        ({"output": ""}, "--output is missing"),
-        ({"output": "features.csv"}, "--output must end in .npz, .parquet, .tfrecord."),
-        ({"outputs": ","}, "--outputs names nothing"),
+        ({"saved_model": ""}, "saved_model is missing. Give the folder of a run or an export."),
+        ({"output": ""}, "output is missing. Give the file to write."),
+        ({"output": "features.csv"}, "output must end in .npz, .parquet, .tfrecord."),
+        ({"outputs": ","}, "outputs names nothing"),
         ({"outputs": "features,logits"}, "has no logits: it offers appearance, conv1, conv1_3"),
         ({"saved_model": tmp_path / "absent"}, "absent does not exist"),
         ({"saved_model": tmp_path / "empty"}, "holds no SavedModel"),
@@ -337,7 +337,7 @@ def test_wrong_data_leaves_no_folder_behind(config, tmp_path):
 
 def test_a_saved_model_of_another_maker_needs_the_image_size(config, tmp_path, folder):
     settings = {"saved_model": _mean_model(tmp_path / "model"), "outputs": "mean"}
-    with pytest.raises(InputError, match="give --image_size"):
+    with pytest.raises(InputError, match="give image_size"):
         features.extract(config(**settings))
     with pytest.raises(InputError, match="has no features: it offers mean"):
         features.extract(config(**{**settings, "outputs": "features"}, image_size=SIZE))

@@ -200,7 +200,7 @@ def test_files_that_are_not_ours_are_told(tmp_path, monkeypatch):
 
 
 def test_a_precision_is_refused():
-    with pytest.raises(InputError, match="onnx: float32.. Received: --precision=mixed_bfloat16"):
+    with pytest.raises(InputError, match="onnx: float32.. Received: precision=mixed_bfloat16"):
         export.ExportConfig(format="onnx", precision="mixed_bfloat16")
 
 

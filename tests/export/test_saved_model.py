@@ -1,9 +1,6 @@
 """The command and its versions, and the SavedModel wherever it is loaded."""
 
-import pathlib
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -99,8 +96,7 @@ def test_a_session_as_tf_serving_holds_it_answers_the_same(exported, loaded, fil
 
 
 def _saved_model_cli(*arguments):
-    tool = pathlib.Path(sys.executable).with_name("saved_model_cli")
-    return subprocess.run([tool, *map(str, arguments)], capture_output=True, text=True)
+    return processes.run("tensorflow.python.tools.saved_model_cli", *arguments)
 
 
 def test_saved_model_cli_lists_the_signatures(exported):
@@ -127,10 +123,9 @@ def test_saved_model_cli_runs_a_signature(exported, loaded, tmp_path):
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_export_that_breaks_off_leaves_no_version(model, tmp_path, monkeypatch, raised):
-    save = tf.saved_model.save
-
-    def broken(*args, **kwargs):
-        save(*args, **kwargs)
+    def broken(root, folder, **kwargs):
+        (folder / "variables").mkdir(parents=True)
+        (folder / "saved_model.pb").write_text("half")
         raise raised
 
     monkeypatch.setattr(tf.saved_model, "save", broken)
@@ -168,11 +163,11 @@ def test_wrong_folders_are_told_before_tensorflow_is_imported(tmp_path):
     (tmp_path / "finished/model.keras").write_text("half")
     (tmp_path / "file").write_text("")
     for flags, message in (
-        ([], "--run_dir is missing. Give the folder of a finished run."),
+        ([], "run_dir is missing. Give the folder of a finished run."),
         (["absent"], "absent does not exist. Give the folder of a finished run."),
         (["empty"], "holds no run: neither model.keras nor config.json is there."),
         (["unfinished"], "has not finished: it has no model.keras. Give the command that began it"),
-        (["finished", "file/export"], "cannot be written: Not a directory. Choose another --exp"),
+        (["finished", "file/export"], "cannot be written: Not a directory. Choose another exp"),
     ):
         names = zip(("--run_dir", "--export_dir"), flags, strict=False)
         arguments = [f"{flag}={tmp_path / value}" for flag, value in names]

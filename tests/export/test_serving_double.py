@@ -12,9 +12,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from patchvae_tf.saved_models import signatures
-from patchvae_tf.saved_models import writing as saved_model
 from tests import processes
-from tests.export.exporting import CLOSE, SIZE, assert_same, beta_vae, examples_of
+from tests.export.exporting import CLOSE, SIZE, assert_same, examples_of
 from tests.export.serving_clients import Server
 from tests.serving_double.serving import ServingDouble
 from tests.testing_utils import random_images
@@ -35,15 +34,11 @@ def _wait_until(true):
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module")
-def beta_vae_version(tmp_path_factory):
-    return saved_model.export_model(beta_vae(), tmp_path_factory.mktemp("beta_vae"))
-
-
-def test_a_beta_vae_is_served(beta_vae_version, files):
-    local = tf.saved_model.load(beta_vae_version)
+def test_a_beta_vae_is_served(exported_beta_vae, files):
+    _, version = exported_beta_vae
+    local = tf.saved_model.load(version)
     images, latent = random_images(2, SIZE), np.ones((2, 5), np.float32)
-    with _serve(beta_vae_version.parent) as double:
+    with _serve(version.parent) as double:
         server = _client(double, local)
         for signature in signatures.NAMES:
             others = {
@@ -61,10 +56,10 @@ def test_a_beta_vae_is_served(beta_vae_version, files):
         assert "16, as in training" in details
 
 
-def test_a_new_version_takes_the_old_ones_place(beta_vae_version, exported, loaded, tmp_path):
+def test_a_new_version_takes_the_old_ones_place(exported_beta_vae, exported, loaded, tmp_path):
     images = random_images(1, SIZE)
     body = {"instances": images.tolist()}
-    shutil.copytree(beta_vae_version, tmp_path / "1")
+    shutil.copytree(exported_beta_vae[1], tmp_path / "1")
     with _serve(tmp_path) as double:
         server = _client(double, loaded)
         assert server.states() == {1: "AVAILABLE"}

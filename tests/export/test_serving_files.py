@@ -10,8 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from patchvae_tf.saved_models import serving_files, signatures
-from patchvae_tf.saved_models import writing as saved_model
-from tests.export.exporting import SIZE, beta_vae
+from tests.export.exporting import SIZE
 
 
 def _requests(version):
@@ -43,8 +42,8 @@ def test_every_warm_up_request_is_answered(exported):
     assert sum(request.ByteSize() for request in _requests(exported[1])) < 200_000
 
 
-def test_beta_vae_is_warmed_up_too(tmp_path):
-    _check_warm_up(saved_model.export_model(beta_vae(), tmp_path))
+def test_beta_vae_is_warmed_up_too(exported_beta_vae):
+    _check_warm_up(exported_beta_vae[1])
 
 
 def test_the_models_config_is_what_tf_serving_reads(exported):

@@ -16,7 +16,6 @@ from tests.export.exporting import (
     FOLDED,
     SIZE,
     assert_same,
-    beta_vae,
     bigan,
     default_answer,
     examples_of,
@@ -241,10 +240,16 @@ def test_the_default_signature_converts_to_tflite(exported, loaded):
     assert_same(answer, default_answer(loaded, images), **FOLDED)
 
 
-@pytest.mark.parametrize("make", [beta_vae, bigan])
-def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_path):
-    model = make()
-    loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
+@pytest.fixture(scope="module")
+def exported_bigan(tmp_path_factory):
+    model = bigan()
+    return model, saved_model.export_model(model, tmp_path_factory.mktemp("bigan"))
+
+
+@pytest.mark.parametrize("name", ["exported_beta_vae", "exported_bigan"])
+def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(name, request):
+    model, version = request.getfixturevalue(name)
+    loaded = tf.saved_model.load(version)
     for sides in ((SIZE, SIZE), (24, 32)):
         images = random_images(2, 32)[:, : sides[0], : sides[1]]
         features = in_graph(model.backbone)(images)
@@ -261,20 +266,21 @@ def test_a_global_code_has_features_of_any_size_and_codes_of_its_own(make, tmp_p
         loaded.signatures["reconstruct"](tf.zeros([1, 24, 24, 3]))
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        bigan,
-        lambda: patch_vae(objective=PartObjective(adversarial_weight=1.0, agreement_weight=1.0)),
-    ],
-)
-def test_what_serves_training_alone_is_not_exported(make, tmp_path):
-    model = make()
-    loaded = tf.saved_model.load(saved_model.export_model(model, tmp_path))
+@pytest.fixture(scope="module")
+def exported_agreement(tmp_path_factory):
+    objective = PartObjective(adversarial_weight=1.0, agreement_weight=1.0)
+    model = patch_vae(objective=objective)
+    return model, saved_model.export_model(model, tmp_path_factory.mktemp("agreement"))
+
+
+@pytest.mark.parametrize("name", ["exported_bigan", "exported_agreement"])
+def test_what_serves_training_alone_is_not_exported(name, request):
+    model, version = request.getfixturevalue(name)
+    loaded = tf.saved_model.load(version)
     left_out = [weight for part in model.training_parts for weight in part.weights]
     kept = len(model.weights) - len(left_out)
     assert len(loaded.all_variables) == kept
-    size = sum(path.stat().st_size for path in tmp_path.rglob("variables.data*"))
+    size = sum(path.stat().st_size for path in version.rglob("variables.data*"))
 
     def numbers(weights):
         return sum(weight.shape.num_elements() for weight in weights)

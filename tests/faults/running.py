@@ -4,8 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -13,10 +11,10 @@ import pytest
 import tensorflow_datasets as tfds
 
 import patchvae_tf
+from tests import processes
 from tests.datasets.test_prepared_tfds import prepare
 from tests.testing_utils import random_images
 
-ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 SECONDS = 300  # that anything may take on a machine that does much else
 
@@ -39,11 +37,11 @@ def write_records(folder, pixels, file_format="tfrecord"):
     )
 
 
-def command(dataset, run_dir, *flags, workers=1):
-    """The command of a small run."""
+def words(dataset, run_dir, *flags, workers=1):
+    """The command of a small run, behind `python -m`."""
     launcher = ["trainers.launch", f"--workers={workers}", "--"] if workers > 1 else []
     return [
-        *(sys.executable, "-m", *launcher, "trainers.unsupervised"),
+        *(*launcher, "trainers.unsupervised"),
         *("--image_size=16", "--num_parts=2", "--batch_size=8", "--epochs=2"),
         *("--learning_rate=1e-3", "--validation_examples=4", "--checkpoint_minutes=0"),
         *(f"--dataset={dataset}", f"--run_dir={run_dir}", *flags),
@@ -52,36 +50,19 @@ def command(dataset, run_dir, *flags, workers=1):
 
 def run(*args, **kwargs):
     """Runs it to its end."""
-    return subprocess.run(
-        command(*args, **kwargs),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-    )
+    return processes.run(*words(*args, **kwargs))
 
 
 @contextlib.contextmanager
 def started(*args, **kwargs):
     """A run that is under way; killed at the end of the block if it still is."""
-    process = subprocess.Popen(
-        command(*args, **kwargs),
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = processes.Running(*words(*args, **kwargs))
     try:
         yield process
     finally:
         if process.poll() is None:
             process.terminate()  # a launcher ends its workers
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(90)
-            process.kill()
-        process.communicate()
+            process.wait(90)
 
 
 def wait_for(condition, process):

@@ -2,9 +2,11 @@
 
 import shutil
 import subprocess
+import sys
 
 import pytest
 
+from tests import processes
 from tests.faults import running
 
 UNSHARE = ["unshare", "--map-root-user", "--mount"]
@@ -20,10 +22,10 @@ def _on_small_disk(folder, megabytes, script, *flags):
     folder.mkdir()
     images = running.write_images(folder.parent / "images.npz")
     mount = f"mount -t tmpfs -o size={megabytes}m tmpfs {folder} && {script}"
-    words = running.command(images, folder / "run", "--noexport", *flags)
+    words = running.words(images, folder / "run", "--noexport", *flags)
     return subprocess.run(
-        [*UNSHARE, "bash", "-c", mount, "-", *words],
-        cwd=running.ROOT,
+        [*UNSHARE, "bash", "-c", mount, "-", sys.executable, "-m", *words],
+        cwd=processes.ROOT,
         env=running.ENVIRONMENT,
         capture_output=True,
         text=True,

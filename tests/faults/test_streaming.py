@@ -13,6 +13,7 @@ import pytest
 from patchvae_tf import InputError
 from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.unsupervised.images import load_images
+from tests import processes
 from tests.faults import running
 from tests.testing_utils import random_images
 
@@ -46,7 +47,7 @@ def _service(port):
     """A data service, as its user starts it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "trainers.data_service", f"--port={port}", "--host=localhost"],
-        cwd=running.ROOT,
+        cwd=processes.ROOT,
         env=running.ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -162,9 +163,9 @@ def test_what_cannot_be_streamed_or_served_is_refused(records, tmp_path):
 
     port = _free_port()
     images = running.write_images(tmp_path / "images.npz")
-    with pytest.raises(InputError, match="--streamed is for folders of images and TFDS data sets"):
+    with pytest.raises(InputError, match="streamed is for folders of images and TFDS data sets"):
         load(str(images), streamed=True)
-    with pytest.raises(InputError, match=r"--data_service reads.* Add --streamed"):
+    with pytest.raises(InputError, match=r"data_service reads.* Set streamed, or leave"):
         load("noise", [f"localhost:{port}"], data_dir=str(records))
     with pytest.raises(InputError, match=f"no data service answers at localhost:{port} .*refused"):
         load("noise", [f"localhost:{port}"], data_dir=str(records), streamed=True)
@@ -182,7 +183,7 @@ def test_a_taken_port_is_refused(tmp_path):
         port = taken.getsockname()[1]
         done = subprocess.run(
             [sys.executable, "-m", "trainers.data_service", f"--port={port}", "--host=localhost"],
-            cwd=running.ROOT,
+            cwd=processes.ROOT,
             capture_output=True,
             text=True,
             timeout=60,

@@ -200,7 +200,7 @@ def test_unreadable_files_are_left_out_of_a_folder_and_refused_in_a_list(
 
 def test_pooling_that_nothing_asks_for_is_refused(preset, tmp_path):
     settings = {"saved_model": preset, "dataset": "parts", "output": str(tmp_path / "f.npz")}
-    with pytest.raises(InputError, match="--crops says how `features` are made, and --outputs="):
+    with pytest.raises(InputError, match="crops says how `features` are made, and outputs="):
         extraction.FeaturesConfig(outputs="occurrence", crops=2, **settings)
 
 

@@ -21,21 +21,20 @@ def _stopped(model, side):
     return model
 
 
-def _models():
-    return [
-        BiGAN(),
-        PatchVAE(objective=PartObjective(adversarial_weight=2.0)),
-        BetaVAE(objective=BetaVAEObjective(adversarial_weight=2.0)),
-    ]
-
-
-@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize(
+    "make",
+    [
+        BiGAN,
+        lambda: PatchVAE(objective=PartObjective(adversarial_weight=2.0)),
+        lambda: BetaVAE(objective=BetaVAEObjective(adversarial_weight=2.0)),
+    ],
+)
 @pytest.mark.parametrize("side", ["optimizer", "discriminator_optimizer"])
-def test_each_optimizer_moves_its_own_side(index, side):
-    model = _stopped(_models()[index], side)
+def test_each_optimizer_moves_its_own_side(make, side):
+    model = _stopped(make(), side)
     judges = {id(variable) for variable in model.discriminator.trainable_variables}
     before = {v.path: v.numpy() for v in model.trainable_variables}
-    tf.function(model.train_step)(tf.constant(IMAGES))
+    tf.function(model.train_step, autograph=False)(tf.constant(IMAGES))
     moved = {
         v.path: np.abs(v.numpy() - before[v.path]).max() > 0.0 for v in model.trainable_variables
     }
@@ -96,7 +95,7 @@ def test_discriminator_rate_counts_what_is_told_rightly():
 def test_discriminator_learns_to_tell_pairs_from_a_standing_generator():
     model = BiGAN()
     model.compile(keras.optimizers.SGD(0.0), keras.optimizers.Adam(1e-3))
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, autograph=False)
     for _ in range(20):
         step(tf.constant(IMAGES))
     model.reset_metrics()

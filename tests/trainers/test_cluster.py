@@ -8,7 +8,8 @@ from patchvae_tf import InputError
 from patchvae_tf.cluster import launching as launch
 from patchvae_tf.cluster import workers as cluster
 from patchvae_tf.training.execution import Execution
-from tests.faults.running import ENVIRONMENT, ROOT
+from tests.faults.running import ENVIRONMENT
+from tests.processes import ROOT
 
 ADDRESSES = ("a:2222", "b:2222", "c:2222")
 
@@ -72,7 +73,7 @@ def test_the_launcher_says_what_to_run_where():
 
 @pytest.mark.parametrize("value", ["cpu", "tpu:2", "cpu:0", "2", "gpu:two"])
 def test_devices_are_a_kind_and_a_number(value):
-    with pytest.raises(InputError, match=f"--devices must be cpu:N or gpu:N.*{value}"):
+    with pytest.raises(InputError, match=f"devices must be cpu:N or gpu:N.*{value}"):
         Execution(devices=value)
 
 

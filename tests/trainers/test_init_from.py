@@ -140,7 +140,7 @@ def test_two_replicas_begin_alike(own, two_replicas):
 @pytest.mark.parametrize("source", ["cifar11", "a folder"])
 def test_what_is_not_there_is_refused_before_the_images_are_read(source, tmp_path):
     given, message = {
-        "cifar11": ("cifar11", "--init_from cifar11 does not exist: give one of .*parts"),
+        "cifar11": ("cifar11", "init_from cifar11 does not exist: give one of .*parts"),
         "a folder": (str(tmp_path), "is neither a preset nor a finished run: give one of"),
     }[source]
     config = unsupervised_config(dataset="nowhere", init_from=given)
@@ -211,7 +211,7 @@ def test_the_command_of_a_card_has_these_settings():
 
 
 def test_a_preset_is_made_of_a_finished_run_alone(run_dir, tmp_path):
-    with pytest.raises(InputError, match="--output is missing"):
+    with pytest.raises(InputError, match="output is missing"):
         preset.PresetConfig(run_dir=str(run_dir))
     with pytest.raises(InputError, match="is there already. Remove it, or choose another"):
         preset.PresetConfig(run_dir=str(run_dir), output=str(tmp_path))

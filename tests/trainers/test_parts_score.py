@@ -60,7 +60,7 @@ def test_true_maps_score_one_and_dealt_ones_do_not(monkeypatch):
 
 
 def test_what_has_no_parts_is_refused(tmp_path):
-    assert "--run_dir is missing" in _run().stderr
+    assert "run_dir is missing" in _run().stderr
     BetaVAE(image_size=32).save(tmp_path / "model.keras")
     (tmp_path / "config.json").write_text(json.dumps({"model": "beta_vae"}))
     (tmp_path / "data.json").write_text("{}")

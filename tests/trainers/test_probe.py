@@ -43,10 +43,10 @@ def test_the_command_measures_every_stage(tmp_path):
             assert row[name] == row[f"untrained_{name}"] == 1.0
     assert "| conv1-5 | 512, flattened | 100.0% (100.0%) | 100.0% (100.0%) |" in done.stdout
     for flags, message in (
-        ((f"--run_dir={tmp_path}",), "does not say its data set: give --dataset"),
+        ((f"--run_dir={tmp_path}",), "does not say its data set: give dataset"),
         ((f"--run_dir={tmp_path}", f"--dataset={tmp_path}/unlabelled.npz"), "has no labels"),
         ((f"--run_dir={tmp_path}", "--split=train"), "learned by heart"),
-        ((), "--run_dir is missing"),
+        ((), "run_dir is missing"),
     ):
         done = _run(*flags)
         assert done.returncode == 1

@@ -159,13 +159,13 @@ def test_no_report_that_fails_takes_the_run_s_result_with_it(tmp_path, monkeypat
 
 
 def test_what_cannot_be_reported_is_refused_and_leaves_nothing(tmp_path, images):
-    with pytest.raises(InputError, match="--run_dir is missing"):
+    with pytest.raises(InputError, match="run_dir is missing"):
         report.ReportConfig()
     with pytest.raises(InputError, match="does not exist. Give the folder of a finished run"):
         report.write(report.ReportConfig(run_dir=str(tmp_path / "absent")))
     model = BetaVAE(image_size=16, latent_dim=3)
     run_dir = _run_folder(tmp_path / "run", model, model="beta_vae", dataset=None)
-    with pytest.raises(InputError, match="does not say its data set: give --dataset"):
+    with pytest.raises(InputError, match="does not say its data set: give dataset"):
         report.write(report.ReportConfig(run_dir=str(run_dir)))
     with pytest.raises(InputError, match="x_test"):
         report.write(report.ReportConfig(str(run_dir), dataset=str(images), split="test"), model)

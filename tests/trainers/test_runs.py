@@ -57,7 +57,7 @@ def test_a_folder_that_was_made_for_nothing_goes_and_others_stay(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written: .*Choose another --run_dir"):
+    with pytest.raises(InputError, match="cannot be written: .*Choose another run_dir"):
         runs.RunFolder(tmp_path / "file" / "run")
 
 

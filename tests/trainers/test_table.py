@@ -165,7 +165,7 @@ def test_more_seeds_add_to_a_table_and_other_settings_are_refused(tmp_path):
     [
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"image_size": 20}, "image_size must be a positive multiple"),
-        ({"dataset": ""}, "--dataset is missing"),
+        ({"dataset": ""}, "dataset is missing. Give a folder, an .npz or a TFDS name"),
         ({"transfer_learning_rate": -1.0}, "transfer_learning_rate must be above 0"),
     ],
 )

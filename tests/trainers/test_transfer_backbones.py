@@ -42,15 +42,15 @@ def test_what_does_not_fit_is_refused(run_dir, monkeypatch):
 
     with pytest.raises(InputError, match="of alexnet with a stride of 16 must be one of conv1, "):
         given(run_dir=run_dir, freeze="conv1-3")
-    with pytest.raises(InputError, match="trained with --backbone=alexnet, asked for was resnet9"):
+    with pytest.raises(InputError, match="trained with backbone=alexnet, asked for was resnet9"):
         given(run_dir=run_dir, backbone="resnet9")
-    with pytest.raises(InputError, match="trained with --stride=16, asked for was 8"):
+    with pytest.raises(InputError, match="trained with stride=16, asked for was 8"):
         given(run_dir=run_dir, stride=8)
     with pytest.raises(InputError, match="multiple of the backbone's stride, 32. Received: 40"):
         given(untrained=True, backbone="pyramid", stride=32, image_size=40)
     monkeypatch.setattr(resnet18_weights, "read", lambda path: {})
     assert given(weights="w.npz").backbone == "resnet9"
-    with pytest.raises(InputError, match="--weights fits resnet9 with a stride of 8"):
+    with pytest.raises(InputError, match="weights are of resnet9 with a stride of 8"):
         given(weights="w.npz", backbone="resnet50")
-    with pytest.raises(InputError, match="--saved_model has a backbone of its own"):
+    with pytest.raises(InputError, match="saved_model has a backbone of its own"):
         given(saved_model=run_dir, stride=8)

@@ -31,29 +31,29 @@ def test_the_defaults_are_the_original_s():
     ("flags", "message"),
     [
         ((), "give one backbone: .* Received: none"),
-        (("--untrained", "--run_dir=x"), "Received: --run_dir and --untrained"),
-        (("--untrained", "--dataset="), "--dataset is missing"),
+        (("--untrained", "--run_dir=x"), "Received: run_dir and untrained"),
+        (("--untrained", "--dataset="), "dataset is missing. Give a folder"),
         (
             ("--untrained", "--image_size=20"),
             "image_size must be a positive multiple .* Use e.g. 16 or 24",
         ),
-        (("--untrained", "--model=patchvae"), "--model says what --run_dir must hold"),
-        (("--untrained", "--freeze=conv2"), "--freeze"),
+        (("--untrained", "--model=patchvae"), "model says what run_dir must hold"),
+        (("--untrained", "--freeze=conv2"), "freeze must be a stage of the backbone or none"),
         (("--untrained", "--labels_per_class=0"), "labels_per_class must be at least 1"),
-        (("--run_dir=no/run",), "--run_dir no/run does not exist"),
+        (("--run_dir=no/run",), "run_dir no/run does not exist"),
         (("--run_dir={empty}",), "holds no run"),
         (("--run_dir={unfinished}",), "has not finished: it has no model.keras"),
         (("--run_dir={strange}",), "holds no record of an unsupervised run"),
-        (("--run_dir={run}", "--image_size=64"), "trained with --image_size=16, asked for was 64"),
+        (("--run_dir={run}", "--image_size=64"), "trained with image_size=16, asked for was 64"),
         (
             ("--run_dir={run}", "--model=beta_vae"),
-            "trained --model=patchvae, asked for was beta_vae",
+            "trained model=patchvae, asked for was beta_vae",
         ),
-        (("--saved_model={run}", "--freeze=none"), "gives frozen features: --freeze must be"),
+        (("--saved_model={run}", "--freeze=none"), "gives frozen features: freeze must be"),
         (("--saved_model={empty}",), "holds no SavedModel"),
-        (("--weights=no.npz",), "--weights no.npz does not exist"),
+        (("--weights=no.npz",), "weights no.npz does not exist"),
         (("--weights={weights}",), r"conv1.weight has shape \(64, 3, 3, 3\), expected"),
-        (("--untrained", "--transfer_dir=/proc/t"), "cannot be written.*another --transfer_dir"),
+        (("--untrained", "--transfer_dir=/proc/t"), "cannot be written.*another transfer_dir"),
     ],
 )
 def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message, run_dir, tmp_path):
@@ -106,7 +106,7 @@ def test_a_mistake_leaves_no_folder(images, tmp_path):
     flags = ("--untrained", f"--image_size={SIZE}", "--epochs=1")
     failed = run_transfer(*flags_of(images, tmp_path / "t", *flags, "--labels_per_class=1000"))
     assert failed.returncode == 1
-    assert re.search(r"error: --labels_per_class=1000 is more than there is", failed.stderr)
+    assert re.search(r"error: labels_per_class=1000 is more than there is", failed.stderr)
     assert "Traceback" not in failed.stderr
     assert not (tmp_path / "t").exists()
 
