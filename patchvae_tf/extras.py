@@ -12,6 +12,7 @@ MODULES = {
     "parquet": ("pyarrow",),
     "onnx": ("onnx", "onnxruntime", "tf2onnx"),
     "beam": ("apache_beam", "pyarrow"),
+    "tiff": ("tifffile",),
     "demo": ("nicegui", "PIL", "matplotlib"),
 }
 

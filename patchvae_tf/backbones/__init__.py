@@ -112,20 +112,21 @@ def stages(name: str, stride: int | None = None) -> tuple[Stage, ...]:
     return tuple(stage for stage in _ARCHITECTURES[name].stages if stage.stride <= stride)
 
 
-def build(name: str = "resnet9", stride: int | None = None) -> "keras.Model":
+def build(name: str = "resnet9", stride: int | None = None, channels: int = 3) -> "keras.Model":
     """Builds φ as a functional `keras.Model`, with its first weights.
 
     Args:
         name: str, one of `NAMES`.
         stride: int, one of `strides(name)`, or None for the default.
+        channels: int, of the images.
 
     Returns:
-        A model, float32 [batch, H, W, 3] in [0, 1], H and W multiples of the stride -> features,
-        [batch, H/stride, W/stride, channels]; `stages` names the layers at other depths.
+        A model, float32 [batch, H, W, channels] in [0, 1], H and W multiples of the stride ->
+        features, [batch, H/stride, W/stride, c]; `stages` names the layers at other depths.
 
     Raises:
         InputError: there is no such backbone, or it has no such stride.
     """
     stride = checked_stride(name, stride)
     module = importlib.import_module(f"{__name__}.{_ARCHITECTURES[name].module}")
-    return getattr(module, name)(stride)
+    return getattr(module, name)(stride, channels)

@@ -11,9 +11,9 @@ import keras
 from patchvae_tf.backbones import blocks
 
 
-def alexnet(stride: int = 32, name: str = "backbone") -> keras.Model:
-    """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 256]."""
-    images = keras.Input((None, None, 3), name="images")  # [batch, H, W, 3]
+def alexnet(stride: int = 32, channels: int = 3, name: str = "backbone") -> keras.Model:
+    """[batch, H, W, channels] in [0, 1] -> [batch, H/32, W/32, 256]."""
+    images = keras.Input((None, None, channels), name="images")  # [batch, H, W, channels]
     x = blocks.signed(images)
     x = blocks.padded_conv(x, 64, 11, padding=4, name="conv1", strides=4, use_bias=True)
     x = keras.layers.ReLU(name="conv1_relu")(x)  # [batch, H/4, W/4, 64]

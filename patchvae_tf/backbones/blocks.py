@@ -13,7 +13,7 @@ from patchvae_tf.layers.convolution import Conv2D
 
 
 def signed(images: keras.KerasTensor) -> keras.KerasTensor:
-    """[0, 1] -> [-1, 1], in float32: [batch, H, W, 3]."""
+    """[0, 1] -> [-1, 1], in float32: [batch, H, W, channels]."""
     return keras.layers.Rescaling(2.0, offset=-1.0, dtype="float32", name="to_signed")(images)
 
 

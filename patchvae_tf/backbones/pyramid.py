@@ -10,9 +10,9 @@ import keras
 from patchvae_tf.backbones import blocks
 
 
-def pyramid(stride: int = 8, name: str = "backbone") -> keras.Model:
-    """[batch, H, W, 3] in [0, 1] -> [batch, H/stride, W/stride, 32 * stride]."""
-    images = keras.Input((None, None, 3), name="images")  # [batch, H, W, 3]
+def pyramid(stride: int = 8, channels: int = 3, name: str = "backbone") -> keras.Model:
+    """[batch, H, W, channels] in [0, 1] -> [batch, H/stride, W/stride, 32 * stride]."""
+    images = keras.Input((None, None, channels), name="images")  # [batch, H, W, channels]
     x = blocks.signed(images)
     for number in range(1, stride.bit_length()):
         filters = 32 * 2**number

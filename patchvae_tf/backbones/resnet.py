@@ -11,16 +11,17 @@ from patchvae_tf.backbones import blocks
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
 
-def _resnet(block, counts, stride, name):
+def _resnet(block, counts, stride, channels, name):
     """φ as a functional model; its blocks are conv2, conv3, ..., as the paper counts them.
 
     Args:
         block: function of `blocks`.
         counts: blocks at the strides 4, 8, 16, 32.
         stride: int, where the network ends.
+        channels: int, of the images.
         name: str.
     """
-    images = keras.Input((None, None, 3), name="images")  # [batch, H, W, 3]
+    images = keras.Input((None, None, channels), name="images")  # [batch, H, W, channels]
     x = blocks.signed(images)
     x = blocks.padded_conv(x, 64, 7, padding=3, name="conv1")  # [batch, H/2, W/2, 64]
     x = BatchNormalization(name="conv1_bn")(x)
@@ -38,16 +39,16 @@ def _resnet(block, counts, stride, name):
     return keras.Model(images, x, name=name)
 
 
-def resnet9(stride: int = 8, name: str = "backbone") -> keras.Model:
-    """The paper's φ: [batch, H, W, 3] in [0, 1] -> [batch, H/8, W/8, 128]."""
-    return _resnet(blocks.basic_block, (2, 2), stride, name)
+def resnet9(stride: int = 8, channels: int = 3, name: str = "backbone") -> keras.Model:
+    """The paper's φ: [batch, H, W, channels] in [0, 1] -> [batch, H/8, W/8, 128]."""
+    return _resnet(blocks.basic_block, (2, 2), stride, channels, name)
 
 
-def resnet18(stride: int = 32, name: str = "backbone") -> keras.Model:
-    """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 512]."""
-    return _resnet(blocks.basic_block, (2, 2, 2, 2), stride, name)
+def resnet18(stride: int = 32, channels: int = 3, name: str = "backbone") -> keras.Model:
+    """[batch, H, W, channels] in [0, 1] -> [batch, H/32, W/32, 512]."""
+    return _resnet(blocks.basic_block, (2, 2, 2, 2), stride, channels, name)
 
 
-def resnet50(stride: int = 32, name: str = "backbone") -> keras.Model:
-    """[batch, H, W, 3] in [0, 1] -> [batch, H/32, W/32, 2048]."""
-    return _resnet(blocks.bottleneck_block, (3, 4, 6, 3), stride, name)
+def resnet50(stride: int = 32, channels: int = 3, name: str = "backbone") -> keras.Model:
+    """[batch, H, W, channels] in [0, 1] -> [batch, H/32, W/32, 2048]."""
+    return _resnet(blocks.bottleneck_block, (3, 4, 6, 3), stride, channels, name)

@@ -31,8 +31,10 @@ class EncodedExamples:
         count: int.
         key: function index -> name of the example.
         open: function start -> `tf.data.Dataset` of items, from that example to the end.
-        read: function (index, item) -> (the bytes of the image's file, int64 label or `NO_LABEL`),
-            in a graph.
+        read: function (index, item) -> (the bytes of the image's file or whatever else `decode`
+            takes, int64 label or `NO_LABEL`), in a graph.
+        decode: function of what `read` gives -> uint8 [height, width, channels], in a graph.
+        channels: int, of the images.
         pick: function of indices int64 [k] -> items [k], in a graph; None where only `shards` can
             be read.
         shards: tuple of `Shard`s, the record files in order; empty where there is `pick`.
@@ -47,6 +49,8 @@ class EncodedExamples:
     read: Callable
     labelled: bool
     class_names: tuple[str, ...] | None
+    decode: Callable = decode_image
+    channels: int = 3
     pick: Callable | None = None
     shards: tuple = ()
     needs_python: bool = False
@@ -96,8 +100,8 @@ def decoded_batches(
         threads: int, of the processor, to decode on; None: all.
 
     Yields:
-        (indices, images, labels): int64 [k], uint8 [k, image_size, image_size, 3], int64 [k].
-        The indices that are passed over are those of examples that cannot be read.
+        (indices, images, labels): int64 [k], uint8 [k, image_size, image_size, channels], int64
+        [k]. The indices that are passed over are those of examples that cannot be read.
     """
 
     decode_one = one_decoded(examples, image_size)
@@ -147,11 +151,11 @@ def decoded_batches(
 
 
 def one_decoded(examples: EncodedExamples, image_size: int) -> Callable:
-    """Returns a function, for a graph, (index, item) -> (index, uint8 [size, size, 3], label)."""
+    """A function, for a graph, (index, item) -> (index, uint8 [size, size, channels], label)."""
 
     def decode(index, item):
         encoded, label = examples.read(index, item)
-        return index, resize_and_crop(decode_image(encoded), image_size), label
+        return index, resize_and_crop(examples.decode(encoded), image_size), label
 
     return decode
 
@@ -173,7 +177,7 @@ def decode_examples(
         InputError: if more than 1 % of the examples are unreadable, or there is no room.
     """
     count = len(examples)
-    images = storage.allocate((count, image_size, image_size, 3))
+    images = storage.allocate((count, image_size, image_size, examples.channels))
     labels = np.empty(count, np.int64)
     indices = np.empty(count, np.int64)
     filled = 0

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from patchvae_tf.datasets import decoding, folder_listing
+from patchvae_tf.datasets.image_files import files_decoding
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
 # Split -> what its folder may be called, in any case.
 _SPELLINGS = {
@@ -20,7 +22,7 @@ _SPELLINGS = {
 _MOST_STRAY = 0.1  # share of the images, beside class folders, that are left out
 
 
-def folder_examples(root: pathlib.Path, split: str) -> decoding.EncodedExamples:
+def folder_examples(root: pathlib.Path, split: str, pixels: Pixels) -> decoding.EncodedExamples:
     """Lists the images below a folder.
 
     The folder holds either the images of the split "train", or one folder a split (`train` or
@@ -32,6 +34,7 @@ def folder_examples(root: pathlib.Path, split: str) -> decoding.EncodedExamples:
     Args:
         root: `pathlib.Path` of an existing folder.
         split: str, in any of the spellings.
+        pixels: Pixels that are wanted.
 
     Returns:
         `EncodedExamples`; keys are paths within the folder of the split.
@@ -72,13 +75,15 @@ def folder_examples(root: pathlib.Path, split: str) -> decoding.EncodedExamples:
     _tell(root, folders, files, listings[name].left_out)
     _tell_of_classes(root, name, files, stray, has_classes)
     # Bytes, not text: a name need not be UTF-8.
-    names = tf.constant([os.fsencode(folders[name] / path) for path in kept])
+    paths = [os.fsencode(folders[name] / path) for path in kept]
+    names = tf.constant(paths)
     labels = tf.constant(labels, tf.int64)
     return decoding.EncodedExamples(
         count=len(kept),
         key=lambda index: folder_listing.shown(kept[index]),
         open=lambda start: tf.data.Dataset.from_tensor_slices(names[start:]),
         read=lambda index, name: (tf.io.read_file(name), labels[index]),
+        **files_decoding(paths, pixels),
         pick=lambda indices: tf.gather(names, indices),
         labelled=has_classes,
         class_names=tuple(map(folder_listing.shown, classes)) if has_classes else None,

@@ -10,7 +10,10 @@ import dataclasses
 import os
 
 # As TensorFlow decodes them, and what else JPEG's files are called.
-SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp")
+SUFFIXES = (
+    *(".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".webp"),
+    *(".tif", ".tiff"),  # by a package that is an extra
+)
 
 # Not opened: there may be one for each image.
 _OTHERS = (

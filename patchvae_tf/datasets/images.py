@@ -19,7 +19,8 @@ class ImageSet:
     """Decoded images of one split, all of one size.
 
     Attributes:
-        images: uint8 [num_examples, size, size, 3], RGB; in memory, or mapped from a file.
+        images: uint8 [num_examples, size, size, channels], RGB if 3; in memory, or mapped from a
+            file.
         labels: int64 [num_examples], or None where the source has none.
         class_names: names by label, or None where the source has none.
         keys: one name an example: a file name within its folder, or split and position.

@@ -14,7 +14,9 @@ from patchvae_tf.datasets.parts import load_parts
 from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
 from patchvae_tf.datasets.stream import ImageStream, stream_of
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
+_RGB = Pixels()
 _cache: dict | None = None  # inside `cached_loading`: arguments of `load` -> ImageSet
 
 
@@ -38,6 +40,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
+    pixels: Pixels = _RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -49,6 +52,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
+    pixels: Pixels = _RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -59,6 +63,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
+    pixels: Pixels = _RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -74,6 +79,7 @@ def load(
             the name of a prepared TFDS data set (`name`, `name/config`, `name:version`).
         split: str, "train", "test" or another one that the data set has.
         image_size: int, pixels of a side; images of another size are resized and cropped.
+        pixels: Pixels, channels and range of values that are wanted.
         data_dir: str, where TFDS data sets are prepared; None for TFDS's own default.
         seed: int, what "parts" is generated from; other data sets do not use it.
         progress: bool, whether to show a progress bar on stderr when it takes long.
@@ -86,11 +92,11 @@ def load(
     Raises:
         InputError: if the data set or split is missing, or its contents are not as expected.
     """
-    arguments = (dataset, split, image_size, data_dir, seed, most_bytes)
+    arguments = (dataset, split, image_size, pixels, data_dir, seed, most_bytes)
     if _cache is not None and arguments in _cache:
         return _cache[arguments]
-    images = _source(dataset, split, image_size, data_dir, seed, progress)
-    is_large = most_bytes is not None and 3 * image_size**2 * len(images) > most_bytes
+    images = _source(dataset, split, image_size, pixels, data_dir, seed, progress)
+    is_large = most_bytes is not None and pixels.channels * image_size**2 * len(images) > most_bytes
     if isinstance(images, EncodedExamples) and not is_large:
         images = decode_examples(images, image_size=image_size, progress=progress)
     if _cache is not None:
@@ -103,6 +109,7 @@ def stream(
     split: str = "train",
     *,
     image_size: int,
+    pixels: Pixels = _RGB,
     data_dir: str | None = None,
     seed: int = 0,
 ) -> ImageStream:
@@ -111,7 +118,7 @@ def stream(
     ("parts" and .npz files are arrays: they lie in memory all the same.)
 
     Args:
-        dataset, split, image_size, data_dir, seed: as of `load`.
+        dataset, split, image_size, pixels, data_dir, seed: as of `load`.
 
     Returns:
         An `ImageStream`, of the pixels that `load` gives.
@@ -119,23 +126,24 @@ def stream(
     Raises:
         InputError: as `load`, but for images that cannot be read.
     """
-    return stream_of(_source(dataset, split, image_size, data_dir, seed, False), image_size)
+    source = _source(dataset, split, image_size, pixels, data_dir, seed, False)
+    return stream_of(source, image_size)
 
 
-def _source(dataset, split, image_size, data_dir, seed, progress):
+def _source(dataset, split, image_size, pixels, data_dir, seed, progress):
     """An `ImageSet`, or the `EncodedExamples` of one."""
     if image_size < 1:
         raise InputError(f"image_size is {image_size}: expected a positive number of pixels.")
     if dataset == "parts":
-        return load_parts(split, image_size=image_size, seed=seed, progress=progress)
+        return load_parts(split, image_size=image_size, seed=seed, progress=progress, pixels=pixels)
     path = pathlib.Path(dataset).expanduser()
     if path.suffix.lower() == ".npz":
-        return load_npz(path, split, image_size=image_size)
+        return load_npz(path, split, image_size=image_size, pixels=pixels)
     if path.is_dir() and dataset:
-        return folder_examples(path, split)
+        return folder_examples(path, split, pixels)
     if path.is_file():
         raise InputError(f"{dataset!r} is a file, but neither a folder nor an .npz file: name one.")
     looks_like_path = dataset.startswith((".", "~")) or os.sep in dataset
     if looks_like_path and not is_tfds_name(dataset, data_dir):
         raise InputError(f"The path {dataset!r} does not exist: check it, or name a data set.")
-    return tfds_examples(dataset, split, data_dir=data_dir)
+    return tfds_examples(dataset, split, pixels, data_dir=data_dir)

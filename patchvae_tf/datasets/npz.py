@@ -9,15 +9,17 @@ import numpy as np
 from patchvae_tf.datasets import arrays
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
 
-def load_npz(path: pathlib.Path, split: str, *, image_size: int) -> ImageSet:
+def load_npz(path: pathlib.Path, split: str, *, image_size: int, pixels: Pixels) -> ImageSet:
     """Reads the arrays `x_<split>` and, where there, `y_<split>` of an .npz file.
 
     Args:
         path: `pathlib.Path`.
         split: str, "train" or "test".
-        image_size: int, pixels of a side.
+        image_size: int, of a side.
+        pixels: Pixels that are wanted.
 
     Returns:
         An `ImageSet`; images of another size are resized and cropped.
@@ -41,15 +43,15 @@ def load_npz(path: pathlib.Path, split: str, *, image_size: int) -> ImageSet:
         raise InputError(
             f"{str(path)!r} has no array 'x_{split}' for the split {split!r}; it holds: {names}."
         )
-    pixels = arrays.checked_images(found[f"x_{split}"], f"'x_{split}' in {str(path)!r}")
+    values = arrays.checked_images(found[f"x_{split}"], f"'x_{split}' in {str(path)!r}", pixels)
     labels = found.get(f"y_{split}")
     if labels is not None:
-        labels = _checked_labels(labels, len(pixels), f"'y_{split}' in {str(path)!r}")
+        labels = _checked_labels(labels, len(values), f"'y_{split}' in {str(path)!r}")
     return ImageSet(
-        images=arrays.to_uint8_squares(pixels, image_size),
+        images=arrays.to_uint8_squares(values, image_size, pixels),
         labels=labels,
         class_names=None,
-        keys=tuple(f"{split}/{index}" for index in range(len(pixels))),
+        keys=tuple(f"{split}/{index}" for index in range(len(values))),
     )
 
 

@@ -7,14 +7,17 @@ by its parts and by nothing else. Every example is a function of the seed, split
 """
 
 import numpy as np
+import tensorflow as tf
 import tqdm
 
 from patchvae_tf import noise
-from patchvae_tf.datasets import storage
+from patchvae_tf.datasets import conversion, storage
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.datasets.part_shapes import PART_NAMES, draw_part
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
+_RGB = Pixels()
 NUM_EXAMPLES = {"train": 20_000, "test": 4_000}
 CELL = 8  # Pixels of a side of a cell of the part maps.
 
@@ -48,7 +51,9 @@ _BACKGROUND_DRAWS = 19  # Four tones; direction of the slope; direction, frequen
 _DRAWS = (_QUADRANT_DRAWS, _DISTRACTOR_DRAWS, 4 * _PART_DRAWS, _BACKGROUND_DRAWS)
 
 
-def load_parts(split: str, *, image_size: int, seed: int, progress: bool) -> ImageSet:
+def load_parts(
+    split: str, *, image_size: int, seed: int, progress: bool, pixels: Pixels = _RGB
+) -> ImageSet:
     """Generates a split of the data set.
 
     Args:
@@ -56,6 +61,7 @@ def load_parts(split: str, *, image_size: int, seed: int, progress: bool) -> Ima
         image_size: int, pixels of a side, a multiple of 8 from 32 up.
         seed: int.
         progress: bool, whether to show a progress bar when it takes more than a second.
+        pixels: Pixels of 3 channels, or of 1: grey.
 
     Returns:
         An `ImageSet` with part maps.
@@ -69,8 +75,9 @@ def load_parts(split: str, *, image_size: int, seed: int, progress: bool) -> Ima
         raise InputError(
             f"image_size is {image_size}: 'parts' needs a multiple of {CELL}, from 32 up."
         )
+    conversion.check_channels(3, pixels, "'parts'")
     total, grid = NUM_EXAMPLES[split], image_size // CELL
-    images = storage.allocate((total, image_size, image_size, 3))
+    images = storage.allocate((total, image_size, image_size, pixels.channels))
     part_maps = np.zeros((total, grid, grid, len(PART_NAMES)), bool)
     renderer = SceneRenderer(image_size, seed, split)
     starts = range(0, total, _CHUNK)
@@ -78,7 +85,8 @@ def load_parts(split: str, *, image_size: int, seed: int, progress: bool) -> Ima
         starts, "Drawing images", unit=" images", unit_scale=_CHUNK, delay=1, disable=not progress
     ):
         rows = slice(start, min(start + _CHUNK, total))
-        images[rows], part_maps[rows] = renderer.render(np.arange(rows.start, rows.stop))
+        scenes, part_maps[rows] = renderer.render(np.arange(rows.start, rows.stop))
+        images[rows] = conversion.converted(tf.constant(scenes), Pixels(pixels.channels))
     return ImageSet(
         images=images,
         labels=np.arange(total) % len(CLASS_PARTS),

@@ -1,9 +1,9 @@
 """Batches whose order and augmentation are functions of the seed and the step alone.
 
 So a run that resumes at a step gets the batches it would have got, and nothing of the pipeline has
-to be saved. Batches are uint8 [batch, size, size, 3]: the model converts them on its device. With
-labels given they are pairs, (images, labels int64 [batch]). Feature maps, float32, may take the
-place of images.
+to be saved. Batches are uint8 [batch, size, size, channels]: the model converts them on its
+device. With labels given they are pairs, (images, labels int64 [batch]). Feature maps, float32,
+may take the place of images.
 """
 
 import typing
@@ -50,7 +50,7 @@ def training_batches(
     Every epoch has its own order, and leaves out its own last n % batch_size examples.
 
     Args:
-        images: uint8 [n, size, size, 3]; not copied if it comes from `storage.allocate`.
+        images: uint8 [n, size, size, channels]; not copied if it comes from `storage.allocate`.
         batch_size: int, examples in the global batch.
         seed: int, the user's seed.
         flip: bool, whether to mirror every other image, at random.
@@ -61,7 +61,7 @@ def training_batches(
         rows: range, the rows of each global batch that are wanted here; None: all.
 
     Returns:
-        `tf.data.Dataset` of uint8 [rows, size, size, 3], or of pairs.
+        `tf.data.Dataset` of uint8 [rows, size, size, channels], or of pairs.
 
     Raises:
         InputError: if the batch is larger than the data set.
@@ -127,12 +127,12 @@ def evaluation_batches(
     """All images in order; the last batch may be short.
 
     Args:
-        images: uint8 [n, size, size, 3]; not copied if it comes from `storage.allocate`.
+        images: uint8 [n, size, size, channels]; not copied if it comes from `storage.allocate`.
         batch_size: int, positive.
         labels: int64 [n], to get pairs; or None.
 
     Returns:
-        `tf.data.Dataset` of uint8 [at most batch_size, size, size, 3], or of pairs.
+        `tf.data.Dataset` of uint8 [at most batch_size, size, size, channels], or of pairs.
     """
     arrays = _shared_tensor(images)
     if labels is not None:

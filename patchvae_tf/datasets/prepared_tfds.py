@@ -8,8 +8,10 @@ import re
 
 import numpy as np
 
-from patchvae_tf.datasets import decoding, record_files
+from patchvae_tf.datasets import conversion, decoding, record_files
+from patchvae_tf.datasets.preprocessing import check_encoded, decode_image
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
 _OURS = ("indoor67", "places205")  # modules beside this one
 _RECORDS = 256  # of an array_record file that are read by one call
@@ -25,15 +27,18 @@ def is_tfds_name(dataset: str, data_dir: str | None) -> bool:
     )
 
 
-def tfds_examples(dataset: str, split: str, *, data_dir: str | None) -> decoding.EncodedExamples:
+def tfds_examples(
+    dataset: str, split: str, pixels: Pixels, *, data_dir: str | None
+) -> decoding.EncodedExamples:
     """Opens a prepared TFDS data set from its files, also one whose code TFDS does not know.
 
-    The images are those of the feature `image`, else of the first image feature; the labels those
-    of `label`, else of the first class label.
+    The images are those of the feature `image`, else of the first image feature, else of the first
+    tensor [height, width, channels]; the labels those of `label`, else of the first class label.
 
     Args:
         dataset: str, `name`, `name/config`, `name:version` or `name/config:version`.
         split: str, also in TFDS's slicing notation ("train[:10%]").
+        pixels: Pixels that are wanted.
         data_dir: str, or None for TFDS's own default.
 
     Returns:
@@ -66,16 +71,15 @@ def tfds_examples(dataset: str, split: str, *, data_dir: str | None) -> decoding
                 "there, or prepare the data set again."
             )
     features = dict(builder.info.features.items())
-    image_key = _first_feature(features, "image", tfds.features.Image)
-    if image_key is None or features[image_key].np_dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"{dataset!r} has no feature of 8-bit or 16-bit images, only "
-            f"{', '.join(sorted(features))}: choose a data set of images."
-        )
+    image_key, is_encoded = _image_feature(features, dataset)
+    if is_encoded:
+        check_encoded(pixels)
+    else:
+        _check_tensor(features[image_key], pixels, f"{image_key} of {dataset!r}")
     label_key = _first_feature(features, "label", tfds.features.ClassLabel)
     wanted = tfds.decode.PartialDecoding(
         {key: True for key in (image_key, label_key) if key},
-        decoders={image_key: tfds.decode.SkipDecoding()},
+        decoders={image_key: tfds.decode.SkipDecoding()} if is_encoded else None,
     )
     parsed = wanted.extract_features(builder.info.features)
 
@@ -84,6 +88,9 @@ def tfds_examples(dataset: str, split: str, *, data_dir: str | None) -> decoding
         example = parsed.deserialize_example(record, decoders=wanted.decoders)
         label = example.get(label_key, tf.constant(decoding.NO_LABEL, tf.int64))
         return example[image_key], label
+
+    def decode(found):
+        return decode_image(found, pixels) if is_encoded else conversion.converted(found, pixels)
 
     is_array_record = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
     if is_array_record:
@@ -95,6 +102,8 @@ def tfds_examples(dataset: str, split: str, *, data_dir: str | None) -> decoding
         count=count,
         key=lambda index: f"{split}/{index}",
         read=read,
+        decode=decode,
+        channels=pixels.channels,
         labelled=label_key is not None,
         class_names=tuple(features[label_key].names) if label_key else None,
         **access,
@@ -121,6 +130,38 @@ def _array_records(builder, split, count):
         return tf.data.Dataset.range(start, count).batch(_RECORDS).map(pick).unbatch()
 
     return {"open": examples, "pick": pick, "needs_python": True}
+
+
+def _image_feature(features, dataset):
+    """(name, whether it holds encoded images) of the feature that the images are taken from."""
+    import tensorflow_datasets as tfds
+
+    key = _first_feature(features, "image", tfds.features.Image)
+    if key is not None and features[key].np_dtype in (np.uint8, np.uint16):
+        return key, True
+    tensors = {
+        name: feature
+        for name, feature in features.items()
+        if len(feature.shape) == 3
+        and feature.shape[-1]
+        and np.dtype(feature.np_dtype).kind in "uif"
+    }
+    key = _first_feature(tensors, "image", tfds.features.Tensor)
+    if key is None:
+        raise InputError(
+            f"{dataset!r} has no feature of 8-bit or 16-bit images, nor a tensor [height, width, "
+            f"channels], only {', '.join(sorted(features))}: choose a data set of images."
+        )
+    return key, False
+
+
+def _check_tensor(feature, pixels, where):
+    conversion.check_channels(feature.shape[-1], pixels, where)
+    if pixels.value_range is None and feature.np_dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{where} holds {np.dtype(feature.np_dtype).name}: say by value_range=LOW,HIGH which "
+            "values become 0 and 1."
+        )
 
 
 def _first_feature(features, preferred, kind):

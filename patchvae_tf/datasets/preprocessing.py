@@ -5,8 +5,12 @@ Training data and the exported model both go through here, so that they see the 
 
 import tensorflow as tf
 
-from patchvae_tf.datasets import orientation
+from patchvae_tf.datasets import conversion, orientation
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
+_RGB = Pixels()
+ENCODED_CHANNELS = (1, 3, 4)  # that files other than TIFF have
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
 # No Python here depends on tensors: finding that out would take `tf.data` as long as tracing.
@@ -14,8 +18,8 @@ _as_it_is = tf.autograph.experimental.do_not_convert
 
 
 @_as_it_is
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, to RGB.
+def decode_image(encoded: tf.Tensor, pixels: Pixels = _RGB) -> tf.Tensor:
+    """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, by default to RGB.
 
     Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. An image
     whose EXIF tag says so is turned as viewers turn it. Animated WEBP without alpha, and BMP of 1,
@@ -23,36 +27,68 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
     Args:
         encoded: scalar string tensor, the bytes of the file.
+        pixels: Pixels of 3 channels; of 1, the brightness; or of 4: with alpha, of PNG, BMP and
+            WEBP. With a `value_range` all 16 bits count; those of 8-bit images are 257 times
+            theirs.
 
     Returns:
-        uint8 [height, width, 3].
+        uint8 [height, width, channels].
 
     Raises:
         tf.errors.InvalidArgumentError: if the bytes are no such image, are cut short, or claim
             more than `MAX_PIXELS` (for JPEG, PNG and GIF looked up before decoding; the other
             formats have limits of their own).
     """
+    decoded = 4 if pixels.channels == 4 else 3
     first_two = tf.strings.substr(encoded, 0, 2)
     image = tf.cond(
         tf.logical_or(first_two == b"RI", first_two == b"BM"),
-        lambda: _decode_webp_or_bmp(encoded),
-        lambda: _decode_any(encoded),  # the common case: as few operations as can be
+        lambda: _of_8_bits(_decode_webp_or_bmp(encoded, decoded), pixels),
+        # The common case: as few operations as can be.
+        lambda: _decode_any(encoded, decoded, pixels),
     )
-    image = tf.ensure_shape(image, [None, None, 3])
-    return tf.ensure_shape(orientation.turned(image, encoded), [None, None, 3])
+    image = tf.ensure_shape(image, [None, None, decoded])
+    image = tf.ensure_shape(orientation.turned(image, encoded), [None, None, decoded])
+    plain = Pixels(pixels.channels)
+    if pixels.value_range is None:
+        return conversion.converted(image, plain)
+    return tf.cond(
+        _is_16_bit_png(encoded),
+        lambda: conversion.converted(image, pixels),
+        lambda: conversion.converted(image, plain),
+    )
 
 
-def _decode_any(encoded):
-    pixels = _claimed_pixels(encoded)
+def check_encoded(pixels: Pixels) -> None:
+    """Raises InputError where `decode_image` gives no such pixels."""
+    if pixels.channels not in ENCODED_CHANNELS:
+        raise InputError(
+            "JPEG, PNG and other images have 1, 3 or 4 channels, and channels is "
+            f"{pixels.channels}: give TIFF files, an .npz file or a TFDS data set of arrays."
+        )
+
+
+def _is_16_bit_png(encoded):
+    depth = tf.strings.substr(tf.strings.join([encoded, "\0" * 25]), 24, 1)
+    return tf.logical_and(tf.strings.substr(encoded, 0, 2) == b"\x89P", depth == b"\x10")
+
+
+def _of_8_bits(image, pixels):
+    return image if pixels.value_range is None else tf.cast(image, tf.uint16) * 257
+
+
+def _decode_any(encoded, channels, pixels):
+    area = _claimed_pixels(encoded)
     small = tf.debugging.assert_less_equal(
-        pixels, tf.constant(MAX_PIXELS, tf.int64), "the image has too many pixels"
+        area, tf.constant(MAX_PIXELS, tf.int64), "the image has too many pixels"
     )
     with tf.control_dependencies([small]):
-        return _decode(encoded)
+        dtype = tf.uint8 if pixels.value_range is None else tf.uint16
+        return _decode(encoded, channels, dtype)
 
 
-def _decode(encoded):
-    return tf.io.decode_image(encoded, channels=3, expand_animations=False)
+def _decode(encoded, channels, dtype=tf.uint8):
+    return tf.io.decode_image(encoded, channels=channels, dtype=dtype, expand_animations=False)
 
 
 def _claimed_pixels(encoded):
@@ -83,7 +119,7 @@ def _claimed_pixels(encoded):
     )
 
 
-def _decode_webp_or_bmp(encoded):
+def _decode_webp_or_bmp(encoded, channels):
     # A substring may not start behind the end, and the bytes may be fewer than a header's.
     header = tf.strings.join([tf.strings.substr(encoded, 0, 30), "\0" * 30])
     is_webp = tf.logical_and(
@@ -96,15 +132,15 @@ def _decode_webp_or_bmp(encoded):
     return tf.case(
         [
             # tf.io.decode_image cannot drop the alpha channel of WEBP ...
-            (is_webp, lambda: _decode_webp(encoded, header)),
+            (is_webp, lambda: _decode_webp(encoded, header, channels)),
             # ... and takes palette indices of BMP for grey.
-            (is_palette_bmp, lambda: _decode_palette_bmp(encoded)),
+            (is_palette_bmp, lambda: _decode_palette_bmp(encoded, channels)),
         ],
-        default=lambda: _decode(encoded),
+        default=lambda: _decode(encoded, channels),
     )
 
 
-def _decode_webp(encoded, header):
+def _decode_webp(encoded, header, channels):
     flags = tf.io.decode_raw(tf.strings.substr(header, 20, 1), tf.uint8)[0]
     is_animation = tf.logical_and(
         tf.strings.substr(header, 12, 4) == "VP8X", tf.bitwise.bitwise_and(flags, 2) != 0
@@ -116,10 +152,10 @@ def _decode_webp(encoded, header):
         lambda: tf.io.decode_webp(encoded, channels=4),
         lambda: tf.io.decode_webp(encoded),
     )
-    return frames[0, :, :, :3]
+    return _with_alpha(frames[0])[..., :channels]
 
 
-def _decode_palette_bmp(encoded):
+def _decode_palette_bmp(encoded, channels):
     def integer_at(position):
         return tf.io.decode_raw(tf.strings.substr(encoded, position, 4), tf.int32)[0]
 
@@ -127,7 +163,13 @@ def _decode_palette_bmp(encoded):
     entries = tf.strings.substr(encoded, palette_start, pixels_start - palette_start)
     palette = tf.reshape(tf.io.decode_raw(entries, tf.uint8), [-1, 4])[:, 2::-1]  # BGR0 to RGB
     indices = tf.io.decode_bmp(encoded)[:, :, 0]  # [height, width]
-    return tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
+    image = tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
+    return _with_alpha(image)[..., :channels]
+
+
+def _with_alpha(image):
+    """The image with an opaque channel behind its last one."""
+    return tf.concat([image, tf.fill([*tf.unstack(tf.shape(image)[:2]), 1], tf.uint8.max)], -1)
 
 
 @_as_it_is
@@ -140,11 +182,11 @@ def resize_and_crop(image: tf.Tensor, size: int) -> tf.Tensor:
     rounded to the nearest integer; an image that has the size already comes back unchanged.
 
     Args:
-        image: uint8 [..., height, width, 3].
+        image: uint8 [..., height, width, channels].
         size: int, pixels.
 
     Returns:
-        uint8 [..., size, size, 3].
+        uint8 [..., size, size, channels].
     """
     height, width = tf.unstack(tf.shape(image)[-3:-1])
 
@@ -157,4 +199,4 @@ def resize_and_crop(image: tf.Tensor, size: int) -> tf.Tensor:
 
     fits = tf.logical_and(height == size, width == size)
     result = tf.cond(fits, lambda: image, resize_centre)
-    return tf.ensure_shape(result, [*image.shape[:-3], size, size, 3])
+    return tf.ensure_shape(result, [*image.shape[:-3], size, size, image.shape[-1]])

@@ -14,8 +14,12 @@ from patchvae_tf.datasets.decoding import (
     decode_examples,
     decoded_batches,
 )
+from patchvae_tf.datasets.image_files import files_decoding
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
+
+_RGB = Pixels()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,9 +32,9 @@ class ImageStream:
         labelled: bool, whether the source has labels.
         class_names: names by label, or None.
         batches: function (batch_size, start) -> iterator of (indices int64 [k], images uint8
-            [k, size, size, 3], labels int64 [k]) in order, from example `start` on; unreadable
-            ones are passed over. A label is -1 where there is none.
-        take: function of indices int64 [n] -> their images uint8 [n, size, size, 3]; raises
+            [k, size, size, channels], labels int64 [k]) in order, from example `start` on;
+            unreadable ones are passed over. A label is -1 where there is none.
+        take: function of indices int64 [n] -> their images uint8 [n, size, size, channels]; raises
             InputError where more than 1 % cannot be read.
     """
 
@@ -45,7 +49,9 @@ class ImageStream:
         return self.count
 
 
-def stream_files(paths: Sequence[str | os.PathLike], image_size: int) -> ImageStream:
+def stream_files(
+    paths: Sequence[str | os.PathLike], image_size: int, pixels: Pixels = _RGB
+) -> ImageStream:
     """Returns an `ImageStream` over image files, in the order given; keys are their paths.
 
     Raises:
@@ -63,6 +69,7 @@ def stream_files(paths: Sequence[str | os.PathLike], image_size: int) -> ImageSt
         key=names.__getitem__,
         open=lambda start: tf.data.Dataset.from_tensor_slices(items[start:]),
         read=lambda index, name: (tf.io.read_file(name), tf.constant(NO_LABEL, tf.int64)),
+        **files_decoding(names, pixels),
         pick=lambda indices: tf.gather(items, indices),
         labelled=False,
         class_names=None,
@@ -70,22 +77,23 @@ def stream_files(paths: Sequence[str | os.PathLike], image_size: int) -> ImageSt
     return stream_of(files, image_size)
 
 
-def stream_arrays(pixels: np.ndarray, image_size: int) -> ImageStream:
+def stream_arrays(values: np.ndarray, image_size: int, pixels: Pixels = _RGB) -> ImageStream:
     """Returns an `ImageStream` over an array of images; keys are their positions.
 
     Args:
-        pixels: uint8, or floats in [0, 1], [n, H, W, 3] (or 1 channel, or none).
-        image_size: int, pixels of a side; images of another size are resized and cropped.
+        values: as of `arrays.checked_images`.
+        image_size: int, of a side; images of another size are resized and cropped.
+        pixels: Pixels that are wanted.
 
     Raises:
         InputError: another shape, range or type.
     """
-    pixels = arrays.checked_images(pixels, "the array of images")
+    values = arrays.checked_images(values, "the array of images", pixels)
     images = ImageSet(
-        images=arrays.to_uint8_squares(pixels, image_size),
+        images=arrays.to_uint8_squares(values, image_size, pixels),
         labels=None,
         class_names=None,
-        keys=tuple(map(str, range(len(pixels)))),
+        keys=tuple(map(str, range(len(values)))),
     )
     return stream_of(images, image_size)
 

@@ -138,7 +138,7 @@ class StreamedSet:
                 and decode in turn; empty: this process does.
 
         Returns:
-            `tf.data.Dataset` of uint8 [rows, size, size, 3].
+            `tf.data.Dataset` of uint8 [rows, size, size, channels].
         """
         epoch_steps = pipeline.steps_per_epoch(len(self), batch_size)
         rows = range(batch_size) if rows is None else rows
@@ -230,11 +230,11 @@ class StreamedSet:
     def _decoding(self, count):
         """Returns a function (indices [count], items [count]) -> (images, unreadable).
 
-        Images are uint8 [count, size, size, 3]; unreadable int64 [count], the indices of those
-        that were replaced, -1 for others.
+        Images are uint8 [count, size, size, channels]; unreadable int64 [count], the indices of
+        those that were replaced, -1 for others.
         """
         decode_one = one_decoded(self.examples, self.image_size)
-        size = self.image_size
+        size, channels = self.image_size, self.examples.channels
 
         def decode(indices, items):
             places = tf.data.Dataset.range(count)
@@ -245,7 +245,7 @@ class StreamedSet:
                 .ignore_errors(log_warning=False)
             )
             none = tf.data.Dataset.from_tensors(
-                (tf.constant(-1, tf.int64), tf.zeros([size, size, 3], tf.uint8))
+                (tf.constant(-1, tf.int64), tf.zeros([size, size, channels], tf.uint8))
             )
             # The places of those that can be read, ascending, and a black image behind them.
             places, images = readable.concatenate(none).batch(count + 1).get_single_element()
@@ -256,7 +256,7 @@ class StreamedSet:
             other = tf.range(count) % tf.maximum(found, 1)
             images = tf.gather(images, tf.where(is_readable, row, other))
             unreadable = tf.where(is_readable, tf.constant(-1, tf.int64), indices)
-            return tf.ensure_shape(images, [count, size, size, 3]), unreadable
+            return tf.ensure_shape(images, [count, size, size, channels]), unreadable
 
         return decode
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,15 +96,16 @@ def build_index(
     return PartIndex(stream, *(np.concatenate(one) for one in (indices, peaks, appearance)))
 
 
-def read_upload(content: bytes, image_size: int) -> np.ndarray:
+def read_upload(content: bytes, image_size: int, pixels: Pixels) -> np.ndarray:
     """An uploaded file as the model takes it.
 
     Args:
         content: bytes, a whole JPEG, PNG, GIF, BMP or WEBP file.
-        image_size: int, pixels of a side.
+        image_size: int, of a side.
+        pixels: Pixels that the model takes.
 
     Returns:
-        uint8 [image_size, image_size, 3].
+        uint8 [image_size, image_size, channels].
 
     Raises:
         InputError: it is no such file, or has more than 50 million pixels.
@@ -126,8 +128,8 @@ def read_upload(content: bytes, image_size: int) -> np.ndarray:
             "smaller."
         )
     try:
-        pixels = datasets.decode_image(tf.constant(content))
-        return datasets.resize_and_crop(pixels, image_size).numpy()
+        image = datasets.decode_image(tf.constant(content), pixels)
+        return datasets.resize_and_crop(image, image_size).numpy()
     except tf.errors.OpError as error:
         raise InputError("This image is broken: it cannot be decoded. Save it anew.") from error
 
@@ -141,10 +143,10 @@ def explain(
     """The pictures of one image.
 
     Args:
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, channels].
         outputs: dict of arrays of this image: `occurrence` [h, w, N] and `appearance` [N, d_p]
             where the model has parts.
-        reconstruction: [H, W, 3] in [0, 1].
+        reconstruction: [H, W, channels] in [0, 1].
         index: `PartIndex`, or None.
 
     Returns:

@@ -8,6 +8,7 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
+from patchvae_tf.settings.pixels import Pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,24 +56,34 @@ class Demo:
         if "image_size" not in facts:
             raise InputError(f"{version} does not say its image size: export the model once more.")
         self.title = f"{facts.get('model', 'A model')} from {version}"
-        self._size = facts["image_size"]
+        self._size, channels = facts["image_size"], facts.get("channels", 3)
+        self._pixels = Pixels(channels)
         offered = facts["signatures"]["serving_default"]["outputs"]
         self._has_parts = "occurrence" in offered
         names = ("occurrence", "appearance") if self._has_parts else ("features",)
         if config.dataset and not self._has_parts:
             raise InputError(f"{version} knows no parts to look up: leave dataset out.")
 
+        if "serving_bytes" not in facts["signatures"]:
+            raise InputError(
+                f"{version} takes images of {channels} channels, and uploaded files have 1, 3 or 4."
+            )
+
         startup.import_tensorflow()
         import tensorflow as tf
 
         from patchvae_tf import datasets
 
-        self._answer, _ = exported.function(version, names, self._size)
+        self._answer, _ = exported.function(version, names, self._size, channels)
         self._reconstruct = tf.saved_model.load(str(version)).signatures["reconstruct"]
         self._index = None
         if config.dataset:
             stream = datasets.stream(
-                config.dataset, config.split, image_size=self._size, data_dir=config.data_dir
+                config.dataset,
+                config.split,
+                image_size=self._size,
+                pixels=self._pixels,
+                data_dir=config.data_dir,
             )
             self._index = explanation.build_index(self._answer, stream, most=config.max_indexed)
 
@@ -87,7 +98,7 @@ class Demo:
         """
         import tensorflow as tf
 
-        image = explanation.read_upload(content, self._size)
+        image = explanation.read_upload(content, self._size, self._pixels)
         outputs = {name: tensor.numpy()[0] for name, tensor in self._answer(image[None]).items()}
         floats = tf.image.convert_image_dtype(image[None], tf.float32)
         rebuilt = self._reconstruct(images=floats)["reconstruction"][0].numpy()

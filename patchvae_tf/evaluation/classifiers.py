@@ -61,7 +61,7 @@ def linear_probe(
 
 def untrained_backbone(model: "keras.Model") -> "keras.Model":
     """A φ of the same architecture as an `UnsupervisedModel`'s, with its first weights."""
-    return backbones.build(model.backbone_name, model.stride)
+    return backbones.build(model.backbone_name, model.stride, model.channels)
 
 
 def can_classify(training: "ImageSet", test: "ImageSet | None") -> bool:

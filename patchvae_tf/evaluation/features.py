@@ -16,7 +16,7 @@ def stage_features(
 
     Args:
         backbone: φ.
-        images: uint8 [n, H, W, 3].
+        images: uint8 [n, H, W, channels].
         stage: `backbones.Stage`.
         pooled: bool.
     """
@@ -32,7 +32,7 @@ def stage_features(
 
 
 def pooled_features(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
-    """float32 [n, channels], φ's mean over the grid, for uint8 images [n, H, W, 3]."""
+    """float32 [n, channels], φ's mean over the grid, for uint8 images [n, H, W, channels]."""
 
     def features(batch):
         return tf.reduce_mean(tf.cast(backbone(batch, training=False), tf.float32), axis=[1, 2])
@@ -41,12 +41,12 @@ def pooled_features(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def feature_maps(backbone: keras.Model, images: np.ndarray) -> np.ndarray:
-    """float32 [n, h, w, channels], φ's features, for uint8 images [n, H, W, 3]."""
+    """float32 [n, h, w, channels], φ's features, for uint8 images [n, H, W, channels]."""
     return _in_batches(lambda batch: tf.cast(backbone(batch, training=False), tf.float32), images)
 
 
 def occurrence_maps(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, 3]."""
+    """float32 [n, h, w, N], a PatchVAE's probabilities, for uint8 images [n, H, W, channels]."""
     return _in_batches(lambda batch: model.encode(batch)["occurrence"], images)
 
 

@@ -25,7 +25,7 @@ class PartConsistency:
 
     Args:
         model: PatchVAE.
-        images: uint8 [n, H, W, 3]; up to 500 of them, spread, are looked at.
+        images: uint8 [n, H, W, channels]; up to 500 of them, spread, are looked at.
         seed: int, of the colours and of which image's maps stand for which other's.
     """
 
@@ -57,7 +57,7 @@ class PartConsistency:
         """Occurrence in both views: float32 [batch, h, w, N] and [batch, h - shift, w - shift, N].
 
         Args:
-            images: uint8 [batch, H, W, 3].
+            images: uint8 [batch, H, W, channels].
             seed: int32 [2].
         """
         images = tf.image.convert_image_dtype(images, tf.float32)

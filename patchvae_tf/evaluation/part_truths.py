@@ -9,7 +9,9 @@ import numpy as np
 
 from patchvae_tf import datasets
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 
+_RGB = Pixels()
 _ROUNDING = 1e-5
 _COVERED = 0.25 - _ROUNDING  # the share of a place that a part covers where the place shows it
 
@@ -19,7 +21,7 @@ class PartTruths:
     """Images, and where their parts are on a model's grid.
 
     Attributes:
-        images: uint8 [n, size, size, 3].
+        images: uint8 [n, size, size, channels].
         part_maps: bool [n, size / stride, size / stride, P].
         names: tuple of P str.
         split: str, the part of the data set.
@@ -31,7 +33,15 @@ class PartTruths:
     split: str
 
 
-def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed: int) -> PartTruths:
+def load(
+    dataset: str,
+    split: str | None,
+    *,
+    image_size: int,
+    stride: int,
+    seed: int,
+    pixels: Pixels = _RGB,
+) -> PartTruths:
     """Reads the images of a data set and their parts.
 
     Args:
@@ -43,6 +53,7 @@ def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed:
         image_size: int, pixels of a side of the images that the model takes.
         stride: int, pixels of a side of a place.
         seed: int, of the scenes.
+        pixels: Pixels that the model takes.
 
     Returns:
         `PartTruths`. A place shows a part where that covers at least a quarter of it, and a point
@@ -54,7 +65,7 @@ def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed:
     """
     if dataset == "parts":
         split = split or "test"
-        scenes = datasets.load("parts", split, image_size=image_size, seed=seed)
+        scenes = datasets.load("parts", split, image_size=image_size, pixels=pixels, seed=seed)
         assert scenes.part_maps is not None  # of generated scenes they are known
         part_maps = scene_maps(scenes.part_maps, image_size // stride)
         return PartTruths(scenes.images, part_maps, datasets.PART_NAMES, split)
@@ -64,7 +75,7 @@ def load(dataset: str, split: str | None, *, image_size: int, stride: int, seed:
             f"{dataset!r} does not say where parts are: give `parts`, or an .npz file with "
             "part_maps or points."
         )
-    return _of_npz(path, split, image_size, stride)
+    return _of_npz(path, split, image_size, stride, pixels)
 
 
 def scene_maps(part_maps: np.ndarray, places: int) -> np.ndarray:
@@ -72,9 +83,9 @@ def scene_maps(part_maps: np.ndarray, places: int) -> np.ndarray:
     return _on_grid(part_maps, part_maps.shape[1:3], places, _ROUNDING)
 
 
-def _of_npz(path, split, image_size, stride):
+def _of_npz(path, split, image_size, stride, pixels):
     split, stored, arrays = _read(path, split)
-    images = datasets.load(str(path), split, image_size=image_size).images
+    images = datasets.load(str(path), split, image_size=image_size, pixels=pixels).images
     source = arrays["x"].shape[1:3]
     if ("part_maps" in arrays) == ("points" in arrays):
         raise InputError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     import keras
@@ -74,7 +75,8 @@ def score_run(config: PartsScoreConfig) -> None:
             f"{run_dir} is a run of {record['settings']['model']}, which has no parts. "
             "Give a run of patchvae."
         )
-    seed = record["settings"]["seed"] if record else 0
+    settings = record["settings"] if record else {}
+    seed, value_range = settings.get("seed", 0), settings.get("value_range")
 
     startup.import_tensorflow()
     import patchvae_tf
@@ -87,6 +89,7 @@ def score_run(config: PartsScoreConfig) -> None:
         image_size=model.image_size,
         stride=model.stride,
         seed=seed,
+        pixels=Pixels.of(model.channels, value_range),
     )
     result = {"dataset": config.dataset, **score_truths(model, truths, seed)}
     runs.write_json(run_dir / "parts_score.json", result)
@@ -107,7 +110,12 @@ def score(model: "keras.Model", split: str, seed: int) -> dict:
     from patchvae_tf.evaluation import part_truths
 
     truths = part_truths.load(
-        "parts", split, image_size=model.image_size, stride=model.stride, seed=seed
+        "parts",
+        split,
+        image_size=model.image_size,
+        stride=model.stride,
+        seed=seed,
+        pixels=Pixels(model.channels),
     )
     return score_truths(model, truths, seed)
 

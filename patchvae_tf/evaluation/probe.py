@@ -7,6 +7,7 @@ from patchvae_tf import extras, runs, startup
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     import keras
@@ -69,6 +70,7 @@ def probe_run(config: ProbeConfig) -> None:
             dataset,
             split,
             image_size=model.image_size,
+            pixels=Pixels.of(model.channels, settings.get("value_range")),
             data_dir=config.data_dir or settings.get("data_dir"),
             seed=settings.get("seed", 0),
             progress=True,

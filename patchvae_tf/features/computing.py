@@ -78,7 +78,7 @@ def function(
             answers[FEATURES] = vector / how.crops if len(boxes) else vector
         return {name: answers[name] for name in names}
 
-    return loaded.of_images(outputs, image_size)
+    return loaded.of_images(outputs, image_size, source.channels)
 
 
 def rows(

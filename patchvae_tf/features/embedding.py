@@ -15,6 +15,7 @@ from patchvae_tf.datasets.decoding import unreadable_message
 from patchvae_tf.errors import InputError
 from patchvae_tf.features import computing, sources
 from patchvae_tf.features.pooling import Pooling
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     import keras
@@ -52,6 +53,7 @@ def embed(
     stage: str | None = None,
     crops: int = 1,
     image_size: int | None = None,
+    value_range: str | None = None,
     split: str = "train",
     batch_size: int | None = None,
     progress: bool = False,
@@ -59,9 +61,9 @@ def embed(
     """Computes the features of images by a trained model.
 
     Args:
-        images: an array, uint8 or floats in [0, 1], [n, H, W, 3]; a list of paths of image files;
-            the path of a folder of images, where each sub-folder is a class; or another data set
-            as `patchvae features` takes it. All are made squares of `image_size`.
+        images: an array, uint8, uint16 or floats in [0, 1], [n, H, W, channels]; a list of paths
+            of image files; the path of a folder of images, where each sub-folder is a class; or
+            another data set as `patchvae features` takes it. All are made squares of `image_size`.
         model: a preset's name, e.g. "parts", or its folder; a run, an export or an .onnx file; or a
             model.
         pooling: "mean" or "max" over the places, "flat": all of them, or "parts": how probable each
@@ -69,6 +71,8 @@ def embed(
         stage: depth of φ, e.g. "conv1_3"; None for the last.
         crops: int, over how many crops of each image the features are averaged.
         image_size: int, pixels; None for the size that the model was trained on.
+        value_range: str, "LOW,HIGH", the values of other arrays, of TIFF and of 16-bit files that
+            become 0 and 1.
         split: str, of a folder or data set that has several.
         batch_size: int, images computed at once; None for as many as are quick.
         progress: bool, whether to show a progress bar.
@@ -83,7 +87,7 @@ def embed(
     source = sources.find(model)
     size = computing.checked_size(image_size, source)
     how.made_of(source)
-    stream = open_images(images, size, split)
+    stream = open_images(images, size, Pixels.of(source.channels, value_range), split)
     compute, _ = loaded(model, source, how, size)
     batches = computing.rows(compute, stream, batch_size or computing.batch_size_of(size))
     columns = []
@@ -104,22 +108,25 @@ def embed(
     )
 
 
-def open_images(images: Images, image_size: int, split: str = "train") -> "ImageStream":
+def open_images(
+    images: Images, image_size: int, pixels: Pixels, split: str = "train"
+) -> "ImageStream":
     """The `ImageStream` of what `embed` is given.
 
     Raises:
         InputError: it is nothing that images can be read from.
     """
     if isinstance(images, str | os.PathLike):
-        return datasets.stream(os.fspath(images), split, image_size=image_size)
+        return datasets.stream(os.fspath(images), split, image_size=image_size, pixels=pixels)
     if _are_paths(images):
-        return datasets.stream_files(list(images), image_size)
+        return datasets.stream_files(list(images), image_size, pixels)
     if isinstance(images, list | tuple):
         raise InputError(
-            f"images must be paths or one array [n, H, W, 3]. Received: a {type(images).__name__} "
-            f"of {type(images[0]).__name__}. Put arrays together: numpy.stack(images)."
+            "images must be paths or one array [n, H, W, channels]. Received: a "
+            f"{type(images).__name__} of {type(images[0]).__name__}. Put arrays together: "
+            "numpy.stack(images)."
         )
-    return datasets.stream_arrays(np.asarray(images), image_size)
+    return datasets.stream_arrays(np.asarray(images), image_size, pixels)
 
 
 def _are_paths(images):

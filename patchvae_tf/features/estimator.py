@@ -25,14 +25,14 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
     Args:
         model: str or path, a preset's name, e.g. "parts", or its folder; a run, an export or an
             .onnx file.
-        pooling, stage, crops, image_size, batch_size: as of `patchvae_tf.embed`.
+        pooling, stage, crops, image_size, value_range, batch_size: as of `patchvae_tf.embed`.
 
     Attributes:
         image_size_: int, pixels, to which images are brought.
         n_features_out_: int, numbers for an image.
 
-    X, of `fit` and `transform`: an array, uint8 or floats in [0, 1], [n, H, W, 3], or paths of
-    image files.
+    X, of `fit` and `transform`: an array, uint8 or floats in [0, 1], [n, H, W, channels], or paths
+    of image files.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         stage: str | None = None,
         crops: int = 1,
         image_size: int | None = None,
+        value_range: str | None = None,
         batch_size: int | None = None,
     ):
         self.model = model
@@ -49,6 +50,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         self.stage = stage
         self.crops = crops
         self.image_size = image_size
+        self.value_range = value_range
         self.batch_size = batch_size
 
     def fit(self, X, y=None):  # noqa: N803 (scikit-learn's name)
@@ -86,6 +88,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
             stage=self.stage,
             crops=self.crops,
             image_size=self.image_size,
+            value_range=self.value_range,
             batch_size=self.batch_size,
         ).features
 

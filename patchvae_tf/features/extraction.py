@@ -20,6 +20,7 @@ from patchvae_tf.features import files as feature_files
 from patchvae_tf.features.pooling import Pooling
 from patchvae_tf.settings import setting
 from patchvae_tf.settings.fields import data_dir_setting
+from patchvae_tf.settings.pixels import Pixels, value_range_setting
 
 _PART_EXAMPLES = 4096  # what a kill may cost
 _NEEDED = {
@@ -61,6 +62,7 @@ class FeaturesConfig(Pooling):
     )
     split: str = setting("train", "Data", "the part of the data set; of a plain folder: train")
     data_dir: str | None = data_dir_setting()
+    value_range: str | None = value_range_setting()
     output: str = setting(
         "",
         "Output",
@@ -116,6 +118,7 @@ def extract(config: FeaturesConfig) -> None:
         RunError: no image can be read, or the output cannot be written.
     """
     source = sources.find(config.saved_model)
+    pixels = Pixels.of(source.channels, config.value_range)
     image_size = computing.checked_size(config.image_size, source)
     source.check([name for name in config.output_names if name != computing.FEATURES])
     how = Pooling.part_of(config)
@@ -130,6 +133,7 @@ def extract(config: FeaturesConfig) -> None:
         "batch_size": batch_size,
         "dataset": config.dataset,
         "split": config.split,
+        "value_range": config.value_range,
     }
     output = pathlib.Path(config.output).expanduser()
     record_path = output.with_name(f"{output.name}.json")
@@ -149,7 +153,11 @@ def extract(config: FeaturesConfig) -> None:
 
         print(f"{', '.join(config.output_names)} of {config.dataset} by {source.title}", flush=True)
         stream = datasets.stream(
-            config.dataset, config.split, image_size=image_size, data_dir=config.data_dir
+            config.dataset,
+            config.split,
+            image_size=image_size,
+            pixels=pixels,
+            data_dir=config.data_dir,
         )
         function, shapes = computing.function(source, config.output_names, how, image_size)
         facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}

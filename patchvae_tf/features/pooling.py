@@ -121,7 +121,7 @@ def boxes(count: int) -> "np.ndarray":
 
 
 def crop(images: "tf.Tensor", box: "np.ndarray", mirrored: bool) -> "tf.Tensor":
-    """One square of every image, at the images' size: float32 [n, H, W, 3] in [0, 1]."""
+    """One square of every image, at the images' size: float32 [n, H, W, channels] in [0, 1]."""
     import tensorflow as tf
 
     count = tf.shape(images)[0]

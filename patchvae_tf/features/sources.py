@@ -24,6 +24,7 @@ class Source:
         title: what it is called.
         image_size: the side of the images that it was trained on, in pixels; None: not known.
         stride: of φ; None: not known.
+        channels: of the images.
         stages: names of φ's depths as outputs have them, e.g. "conv1_5"; () where not known.
         check: function of names of outputs, raises InputError where one is known not to be there.
         digest: function () -> what tells one model from another.
@@ -33,6 +34,7 @@ class Source:
     title: str
     image_size: int | None
     stride: int | None
+    channels: int
     stages: tuple[str, ...]
     check: Callable[[Iterable[str]], None]
     digest: Callable[[], str]
@@ -75,6 +77,7 @@ def _of_export(version, facts, digest, load):
         title=str(version),
         image_size=facts.get("image_size"),
         stride=facts.get("stride"),
+        channels=facts.get("channels", 3),
         stages=tuple(name for name, _ in facts.get("stages", ())),
         check=lambda names: loaded.check_facts(facts, names, version),
         digest=digest,
@@ -122,6 +125,7 @@ def _of_ours(title, kind, arguments, digest, load):
         title=title,
         image_size=arguments["image_size"],
         stride=stride,
+        channels=arguments.get("channels", 3),
         stages=tuple(stages),
         check=lambda names: loaded.check_outputs(names, offered, title),
         digest=digest,

@@ -12,11 +12,11 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf import noise
+from patchvae_tf.brightness import brightness
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Views
 
 _GREY = 0.5  # of a hidden block: 0 on the [-1, 1] scale of the backbone's input
-_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in brightness (ITU-R BT.601)
 
 
 class _View(keras.layers.Layer):
@@ -92,7 +92,8 @@ class RandomCrop(_View):
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class ColorJitter(_View):
-    """Brightness, contrast and the channels' gains changed; one image in five made grey.
+    """Brightness, contrast and the channels' gains changed; one image in five made grey: all
+    channels alike.
 
     At strength 1 brightness and contrast (about the image's mean) are multiplied by 0.6 to 1.4, and
     each channel by 0.8 to 1.2. Values may leave [0, 1].
@@ -102,7 +103,7 @@ class ColorJitter(_View):
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
-        images: [batch, H, W, 3] in [0, 1].
+        images: [batch, H, W, channels] in [0, 1].
         seed: int32 [2], or None for none.
 
     Output shape: that of `images`; float32.
@@ -119,15 +120,17 @@ class ColorJitter(_View):
         return self.strength > 0.0
 
     def _changed(self, images, seed):
-        drawn = noise.uniform([tf.shape(images)[0], 6], seed)
-        factors = 1.0 + self.strength * (2.0 * drawn - 1.0) * [0.4, 0.4, 0.2, 0.2, 0.2, 0.0]
-        factors = factors[:, tf.newaxis, tf.newaxis]  # [batch, 1, 1, 6]
-        brightness, contrast, gains = factors[..., :1], factors[..., 1:2], factors[..., 2:5]
-        x = images * gains * brightness
+        channels = images.shape[-1]
+        drawn = noise.uniform([tf.shape(images)[0], channels + 3], seed)
+        spread = [0.4, 0.4, *channels * [0.2], 0.0]
+        factors = 1.0 + self.strength * (2.0 * drawn - 1.0) * spread
+        factors = factors[:, tf.newaxis, tf.newaxis]  # [batch, 1, 1, channels + 3]
+        gain, contrast, gains = factors[..., :1], factors[..., 1:2], factors[..., 2:-1]
+        x = images * gains * gain
         mean = tf.reduce_mean(x, axis=[1, 2, 3], keepdims=True)  # [batch, 1, 1, 1]
         x = mean + (x - mean) * contrast
-        grey = tf.reduce_sum(x * _LUMA, axis=-1, keepdims=True)  # [batch, H, W, 1]
-        made_grey = drawn[:, 5] < 0.2 * self.strength  # [batch]
+        grey = brightness(x)  # [batch, H, W, 1]
+        made_grey = drawn[:, -1] < 0.2 * self.strength  # [batch]
         return x + tf.cast(made_grey, tf.float32)[:, tf.newaxis, tf.newaxis, tf.newaxis] * (
             grey - x
         )
@@ -194,12 +197,12 @@ class RandomViews:
         """What training sees of images, and what it is to rebuild.
 
         Args:
-            images: float32 [batch, H, W, 3] in [0, 1].
+            images: float32 [batch, H, W, channels] in [0, 1].
             seed: int32 [2], or None for the images themselves, twice.
 
         Returns:
-            (seen, target): each float32 [batch, H, W, 3]. The target is the crop, in [0, 1]; what
-            is seen of it has other colours, and blocks of it are hidden.
+            (seen, target): each float32 [batch, H, W, channels]. The target is the crop, in [0,
+            1]; what is seen of it has other colours, and blocks of it are hidden.
         """
         if seed is None:
             return images, images
@@ -225,11 +228,11 @@ class RandomViews:
         """Another view, whole: another crop and other colours, nothing hidden.
 
         Args:
-            images: float32 [batch, H, W, 3] in [0, 1].
+            images: float32 [batch, H, W, channels] in [0, 1].
             seed: int32 [2].
 
         Returns:
-            float32 [batch, H, W, 3].
+            float32 [batch, H, W, channels].
         """
         seed = noise.fold_in(seed, noise.Purpose.OTHER_VIEW)
         view = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))

@@ -12,7 +12,7 @@ class Autoencoder(UnsupervisedModel):
     """A model that learns by rebuilding images.
 
     Args:
-        image_size, backbone, stride, seed, **kwargs: as of `UnsupervisedModel`.
+        image_size, backbone, stride, channels, seed, **kwargs: as of `UnsupervisedModel`.
         objective: settings.PartObjective or BetaVAEObjective, or the same as a dict.
         views: settings.Views, or the same as a dict.
 
@@ -22,8 +22,8 @@ class Autoencoder(UnsupervisedModel):
 
     objective_class: type[Reconstruction]
 
-    def __init__(self, image_size, backbone, stride, objective, views, seed, **kwargs):
-        super().__init__(image_size, backbone, stride, seed, **kwargs)
+    def __init__(self, image_size, backbone, stride, channels, objective, views, seed, **kwargs):
+        super().__init__(image_size, backbone, stride, channels, seed, **kwargs)
         self.objective = _settings(self.objective_class, objective)
         self.views = _settings(Views, views)
         self.views.check_size(image_size)
@@ -31,7 +31,7 @@ class Autoencoder(UnsupervisedModel):
         self.random_views = RandomViews(self.views)
         if self.objective.adversarial_weight:
             with dtype_policy_scope(self.dtype_policy):
-                self.discriminator = image_discriminator()
+                self.discriminator = image_discriminator(channels)
             self._track("adversarial", "discriminator_loss", "discriminator_rate")
 
     @classmethod

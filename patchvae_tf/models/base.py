@@ -24,13 +24,14 @@ _LOOKS_EVERY = 20  # steps of `fit` between two looks at whether the loss is fin
 class UnsupervisedModel(DistributedModel):
     """A model that learns from images alone.
 
-    Images are uint8, or floats in [0, 1], NHWC; labels that come along are ignored. A subclass has
-    a `backbone` φ, and a `decoder` from codes to images.
+    Images are uint8, uint16, or floats in [0, 1], NHWC; labels that come along are ignored. A
+    subclass has a `backbone` φ, and a `decoder` from codes to images.
 
     Args:
         image_size: int, side of the square images in pixels; a multiple of the stride.
         backbone: str, one of `backbones.NAMES`.
         stride: int, of the backbone, one of `backbones.strides`; None for its default.
+        channels: int, of the images: 3 for RGB.
         seed: int, of all noise in training.
         **kwargs: as of `keras.Model`.
 
@@ -50,10 +51,11 @@ class UnsupervisedModel(DistributedModel):
     code_class: type[Settings] = GlobalCode
     any_size = False
 
-    def __init__(self, image_size, backbone="resnet9", stride=None, seed=0, **kwargs):
+    def __init__(self, image_size, backbone="resnet9", stride=None, channels=3, seed=0, **kwargs):
         super().__init__(seed, **kwargs)
-        Backbone(image_size, backbone, stride)  # checks them
+        Backbone(image_size, channels, backbone, stride)  # checks them
         self.image_size = image_size
+        self.channels = channels
         self.backbone_name = backbone
         self.stride = backbones.checked_stride(backbone, stride)
         self.recipe = None
@@ -149,8 +151,8 @@ class UnsupervisedModel(DistributedModel):
         """As of `keras.Model.fit`, on images.
 
         Args:
-            x: images, uint8 or floats in [0, 1]: an array [n, H, W, 3], or a `tf.data.Dataset` of
-                batches (of TFDS's dicts their `image`).
+            x: images, uint8 or floats in [0, 1]: an array [n, H, W, channels], or a
+                `tf.data.Dataset` of batches (of TFDS's dicts their `image`).
             y: ignored, as labels in a data set are.
             batch_size: int, of an array; None for the recipe's, or Keras' 32.
             epochs: int; None for the recipe's, or 1.
@@ -204,7 +206,8 @@ class UnsupervisedModel(DistributedModel):
         """Looks at images before the first training step, where the objective needs it.
 
         Args:
-            sample: function (most) -> uint8, or floats in [0, 1], [n, H, W, 3], n at most `most`.
+            sample: function (most) -> uint8, or floats in [0, 1], [n, H, W, channels], n at most
+                `most`.
             progress: bool, whether to show a progress bar.
 
         Returns:
@@ -227,14 +230,18 @@ class UnsupervisedModel(DistributedModel):
 
     def _images(self, images):
         """`model_images` of this model."""
-        return model_images(images, self.stride, None if self.any_size else self.image_size)
+        return model_images(images, self.stride, self.channels, self._exact_size)
+
+    @property
+    def _exact_size(self):
+        return None if self.any_size else self.image_size
 
     def _check_data(self, x):
-        check_data(x, self.stride, None if self.any_size else self.image_size)
+        check_data(x, self.stride, self.channels, self._exact_size)
 
     def _model_input(self, data):
         images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return self._images(images)  # [batch, H, W, 3]
+        return self._images(images)  # [batch, H, W, channels]
 
 
 class _StopWhenNotFinite(keras.callbacks.Callback):

@@ -25,15 +25,15 @@ class BetaVAE(Autoencoder):
             PatchVAE's, the parameters depend on it.
         latent_dim: int, width of the code.
         objective: settings.BetaVAEObjective; None for the paper's.
-        backbone, stride, views, seed, **kwargs: as of `Autoencoder`.
+        backbone, stride, channels, views, seed, **kwargs: as of `Autoencoder`.
 
     Call arguments:
-        images: float32 [batch, image_size, image_size, 3] in [0, 1].
+        images: float32 [batch, image_size, image_size, channels] in [0, 1].
         training: bool, whether batch normalisation uses the batch's moments.
         seed: int32 [2] to draw samples; None (default) uses the mean.
 
     Returns, from a call, a dict of float32 tensors:
-        reconstruction: [batch, image_size, image_size, 3] in [0, 1].
+        reconstruction: [batch, image_size, image_size, channels] in [0, 1].
         latent_mean, latent_variance: [batch, latent_dim], μ and σ².
         latent: [batch, latent_dim].
 
@@ -52,18 +52,19 @@ class BetaVAE(Autoencoder):
         latent_dim=96,
         backbone="resnet9",
         stride=None,
+        channels=3,
         objective=None,
         views=None,
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, backbone, stride, objective, views, seed, **kwargs)
+        super().__init__(image_size, backbone, stride, channels, objective, views, seed, **kwargs)
         GlobalCode(latent_dim)
         self.latent_dim = latent_dim
 
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.build(self.backbone_name, self.stride)
+            self.backbone = backbones.build(self.backbone_name, self.stride, channels)
             self.trunk = keras.Sequential(
                 [
                     keras.Input(self.backbone.output_shape[1:]),
@@ -75,9 +76,9 @@ class BetaVAE(Autoencoder):
             )
             self.mean_head = Conv2D(latent_dim, grid_size)
             self.log_variance_head = Conv2D(latent_dim, grid_size)
-            self.decoder = global_decoder(latent_dim, grid_size, self.stride)
+            self.decoder = global_decoder(latent_dim, grid_size, self.stride, channels)
         self.sampling = GaussianSampling()
-        self.build((None, image_size, image_size, 3))
+        self.build((None, image_size, image_size, channels))
 
     def build(self, input_shape):
         for head in self.heads:

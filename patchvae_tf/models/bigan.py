@@ -25,21 +25,22 @@ class BiGAN(UnsupervisedModel):
         image_size: int, side of the square images in pixels; a multiple of the stride. Unlike
             PatchVAE's, the parameters depend on it.
         latent_dim: int, width of the code, of which N(0, I) is the prior.
-        backbone, stride, seed, **kwargs: as of `UnsupervisedModel`.
+        backbone, stride, channels, seed, **kwargs: as of `UnsupervisedModel`.
 
     Attributes:
-        encoder: images [batch, image_size, image_size, 3] in [0, 1] -> codes [batch, latent_dim].
+        encoder: images [batch, image_size, image_size, channels] in [0, 1] -> codes [batch,
+            latent_dim].
         generator: codes -> images in [0, 1].
         discriminator: (images, codes) -> logits of "an image and its code", [batch].
         backbone: φ, the front of the encoder.
 
     Call arguments:
-        images: float32 [batch, image_size, image_size, 3] in [0, 1].
+        images: float32 [batch, image_size, image_size, channels] in [0, 1].
         training: bool, whether batch normalisation uses the batch's moments.
 
     Returns, from a call, a dict of float32 tensors:
-        reconstruction: [batch, image_size, image_size, 3] in [0, 1], what the generator makes of
-            the code. Nothing in training asks for its likeness with the image.
+        reconstruction: [batch, image_size, image_size, channels] in [0, 1], what the generator
+            makes of the code. Nothing in training asks for its likeness with the image.
         latent: [batch, latent_dim].
 
     Raises:
@@ -50,17 +51,24 @@ class BiGAN(UnsupervisedModel):
     settings_name = "bigan"
 
     def __init__(
-        self, image_size=32, latent_dim=96, backbone="resnet9", stride=None, seed=0, **kwargs
+        self,
+        image_size=32,
+        latent_dim=96,
+        backbone="resnet9",
+        stride=None,
+        channels=3,
+        seed=0,
+        **kwargs,
     ):
-        super().__init__(image_size, backbone, stride, seed, **kwargs)
+        super().__init__(image_size, backbone, stride, channels, seed, **kwargs)
         GlobalCode(latent_dim)
         self.latent_dim = latent_dim
         grid_size = image_size // self.stride
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.build(self.backbone_name, self.stride)
+            self.backbone = backbones.build(self.backbone_name, self.stride, channels)
             self.encoder = keras.Sequential(
                 [
-                    keras.Input((image_size, image_size, 3)),
+                    keras.Input((image_size, image_size, channels)),
                     self.backbone,  # [batch, grid, grid, channels]
                     Conv2D(64, 1, use_bias=False, name="squeeze"),
                     BatchNormalization(name="squeeze_bn"),
@@ -70,7 +78,9 @@ class BiGAN(UnsupervisedModel):
                 ],
                 name="encoder",
             )
-            self.generator = global_decoder(latent_dim, grid_size, self.stride, name="generator")
+            self.generator = global_decoder(
+                latent_dim, grid_size, self.stride, channels, name="generator"
+            )
             self.discriminator = joint_discriminator(image_size, latent_dim)
         self.built = True
 
@@ -99,7 +109,9 @@ class BiGAN(UnsupervisedModel):
         if seed is None:
             seed = noise.step_seed(self.seed, 0)
         codes = noise.normal([tf.shape(images)[0], self.latent_dim], seed)
-        generated = self.generator(codes, training=training)  # [batch, image_size, image_size, 3]
+        generated = self.generator(
+            codes, training=training
+        )  # [batch, image_size, image_size, channels]
         latent = self.encoder(images, training=training)  # [batch, latent_dim]
         # Two calls: each batch is normalised by its own moments.
         encoded_logits = self.discriminator([images, latent], training=training)  # [batch]

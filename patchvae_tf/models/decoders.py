@@ -33,8 +33,8 @@ def _to_unit(x):
     return keras.layers.Rescaling(0.5, offset=0.5, dtype="float32", name="to_unit")(x)
 
 
-def _pyramid(x, stride):
-    """Tables 3 and 4 from the 1×1 layer on: [batch, h, w, c] -> [batch, stride h, stride w, 3]."""
+def _pyramid(x, stride, channels):
+    """Tables 3 and 4 from the 1×1 layer on: [batch, h, w, c] -> images of `channels` in [0, 1]."""
     first, *widths = _widths(stride)
     # A transposed 1×1 convolution of stride 1 is a plain one.
     x = Conv2D(first, 1, use_bias=False, name="deconv1")(x)  # [batch, h, w, first]
@@ -44,26 +44,33 @@ def _pyramid(x, stride):
         x = Conv2DTranspose(width, 4, strides=2, padding="same", name=f"deconv{number}")(x)
     last = len(widths) + 2
     x = _normalized(x, f"deconv{last - 1}")
-    x = Conv2DTranspose(3, 4, strides=2, padding="same", name=f"deconv{last}")(x)
-    return _to_unit(x)  # [batch, stride h, stride w, 3]
+    x = Conv2DTranspose(channels, 4, strides=2, padding="same", name=f"deconv{last}")(x)
+    return _to_unit(x)  # [batch, stride h, stride w, channels]
 
 
-def patch_decoder(channels: int, stride: int = 8, name: str = "decoder") -> keras.Model:
-    """PatchVAE's decoder: latent map [batch, h, w, channels] -> [batch, stride h, stride w, 3].
+def patch_decoder(
+    latent_channels: int, stride: int = 8, channels: int = 3, name: str = "decoder"
+) -> keras.Model:
+    """PatchVAE's decoder, from a latent map [batch, h, w, latent_channels].
 
-    The images are in [0, 1].
+    It makes images [batch, stride h, stride w, channels] in [0, 1].
 
     Args:
-        channels: int, num_parts * appearance_dim.
+        latent_channels: int, num_parts * appearance_dim.
         stride: int, of the backbone.
+        channels: int, of the images.
         name: str.
     """
-    latent = keras.Input((None, None, channels), name="latent")
-    return keras.Model(latent, _pyramid(latent, stride), name=name)
+    latent = keras.Input((None, None, latent_channels), name="latent")
+    return keras.Model(latent, _pyramid(latent, stride, channels), name=name)
 
 
 def independent_decoder(
-    num_parts: int, appearance_dim: int, stride: int = 8, name: str = "decoder"
+    num_parts: int,
+    appearance_dim: int,
+    stride: int = 8,
+    channels: int = 3,
+    name: str = "decoder",
 ) -> keras.Model:
     """A decoder for each part, by grouped convolutions; what they make is summed before the tanh.
 
@@ -75,12 +82,13 @@ def independent_decoder(
 
     Args:
         num_parts, appearance_dim, stride: ints.
+        channels: int, of the images.
         name: str.
 
     Returns:
         A model, latent map [batch, h, w, num_parts * appearance_dim] -> images in [0, 1],
-        [batch, stride h, stride w, 3]. Its layer "part_maps" gives what each part adds,
-        [batch, stride h, stride w, num_parts, 3].
+        [batch, stride h, stride w, channels]. Its layer "part_maps" gives what each part adds,
+        [batch, stride h, stride w, num_parts, channels].
     """
 
     def grouped(x, each, number, **kwargs):
@@ -90,16 +98,20 @@ def independent_decoder(
     first, *widths = [-(-width // num_parts) for width in _widths(stride)]
     latent = keras.Input((None, None, num_parts * appearance_dim), name="latent")
     x = grouped(latent, first, 1, kernel_size=1)  # [batch, h, w, num_parts * first]
-    for number, width in enumerate([*widths, 3], start=2):
+    for number, width in enumerate([*widths, channels], start=2):
         x = _normalized(x, f"deconv{number - 1}")
         x = grouped(x, width, number, kernel_size=4, strides=2)
-    x = SplitGroups(num_parts, name="part_maps")(x)  # [batch, H, W, num_parts, 3]
-    x = keras.ops.sum(x, axis=-2)  # [batch, H, W, 3]
+    x = SplitGroups(num_parts, name="part_maps")(x)  # [batch, H, W, num_parts, channels]
+    x = keras.ops.sum(x, axis=-2)  # [batch, H, W, channels]
     return keras.Model(latent, _to_unit(x), name=name)
 
 
 def global_decoder(
-    latent_dim: int, grid_size: int, stride: int = 8, name: str = "decoder"
+    latent_dim: int,
+    grid_size: int,
+    stride: int = 8,
+    channels: int = 3,
+    name: str = "decoder",
 ) -> keras.Model:
     """β-VAE's decoder and BiGAN's generator: codes [batch, latent_dim] -> images in [0, 1].
 
@@ -108,10 +120,11 @@ def global_decoder(
         grid_size: int, image size / stride: the kernel that unfolds the code into a map (4 at
             32 × 32 and a stride of 8, 8 at 64 × 64).
         stride: int, of the backbone.
+        channels: int, of the images.
         name: str.
     """
     latent = keras.Input((latent_dim,), name="latent")
     x = keras.layers.Reshape((1, 1, latent_dim), name="to_map")(latent)
     x = Conv2DTranspose(64, grid_size, padding="valid", name="unfold")(x)  # [batch, grid, grid, 64]
     x = _normalized(x, "unfold")
-    return keras.Model(latent, _pyramid(x, stride), name=name)
+    return keras.Model(latent, _pyramid(x, stride, channels), name=name)

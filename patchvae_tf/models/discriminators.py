@@ -20,20 +20,21 @@ def _leaky(x, name):
 
 
 def _image_path(images):
-    """[batch, H, W, 3] in [0, 1] -> [batch, H/8, W/8, 256]."""
+    """[batch, H, W, channels] in [0, 1] -> [batch, H/8, W/8, 256]."""
     x = keras.layers.Rescaling(2.0, offset=-1.0, dtype="float32", name="to_signed")(images)
     x = strided_leaky(x, 64, "conv1", normalized=False)  # [batch, H/2, W/2, 64]
     x = strided_leaky(x, 128, "conv2")  # [batch, H/4, W/4, 128]
     return strided_leaky(x, 256, "conv3")  # [batch, H/8, W/8, 256]
 
 
-def image_discriminator(name: str = "discriminator") -> keras.Model:
-    """Images [batch, H, W, 3] in [0, 1], H and W multiples of 8 -> logits of "real", [batch].
+def image_discriminator(channels: int = 3, name: str = "discriminator") -> keras.Model:
+    """Images [batch, H, W, channels] in [0, 1], H, W multiples of 8 -> logits of "real", [batch].
 
     Args:
+        channels: int, of the images.
         name: str.
     """
-    images = keras.Input((None, None, 3), name="images")
+    images = keras.Input((None, None, channels), name="images")
     x = Conv2D(1, 1, use_bias=False, dtype="float32", name="conv4")(
         _image_path(images)
     )  # [batch, H/8, W/8, 1]
@@ -42,18 +43,19 @@ def image_discriminator(name: str = "discriminator") -> keras.Model:
 
 
 def joint_discriminator(
-    image_size: int, latent_dim: int, name: str = "discriminator"
+    image_size: int, latent_dim: int, channels: int = 3, name: str = "discriminator"
 ) -> keras.Model:
     """Pairs (images, codes) -> logits of "an image and its code", [batch].
 
-    Images [batch, image_size, image_size, 3] in [0, 1], codes [batch, latent_dim].
+    Images [batch, image_size, image_size, channels] in [0, 1], codes [batch, latent_dim].
 
     Args:
         image_size: int, in pixels, a multiple of 8.
         latent_dim: int.
+        channels: int, of the images.
         name: str.
     """
-    images = keras.Input((image_size, image_size, 3), name="images")
+    images = keras.Input((image_size, image_size, channels), name="images")
     codes = keras.Input((latent_dim,), name="codes")
     x = _image_path(images)  # [batch, image_size/8, image_size/8, 256]
     x = keras.layers.Flatten(name="image_flat")(x)

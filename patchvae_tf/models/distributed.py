@@ -69,7 +69,8 @@ class DistributedModel(keras.Model, abc.ABC):
         """The terms of the loss, one value for each example.
 
         Args:
-            batch: what the model learns from, e.g. images, float32 [batch, H, W, 3] in [0, 1].
+            batch: what the model learns from, e.g. images, float32 [batch, H, W, channels] in [0,
+                1].
             step: scalar int64, finished training steps.
             seed: int32 [2], or None to use means and probabilities instead of samples.
             training: bool, whether batch normalisation uses the batch's moments.

@@ -53,25 +53,26 @@ class PatchVAE(Autoencoder):
         independent_decoders: bool, a decoder of its own for each part (grouped convolutions), whose
             images are summed; see `decoders.independent_decoder`.
         objective: settings.PartObjective; None for the paper's.
-        backbone, stride, views, seed, **kwargs: as of `Autoencoder`.
+        backbone, stride, channels, views, seed, **kwargs: as of `Autoencoder`.
 
     The defaults are the paper's; `PatchVAE.from_recipe` gives what learns better features.
 
     Call arguments:
-        images: float32 [batch, H, W, 3] in [0, 1]; H and W multiples of the stride, any such size.
+        images: float32 [batch, H, W, channels] in [0, 1]; H and W multiples of the stride, any
+            such size.
         training: bool, whether batch normalisation uses the batch's moments.
         seed: int32 [2] to draw samples; None (default) uses probabilities and means.
         temperature: scalar τ of the samples.
 
     Returns, from a call, a dict of float32 tensors (h = H / stride, w = W / stride):
-        reconstruction: [batch, H, W, 3] in [0, 1].
+        reconstruction: [batch, H, W, channels] in [0, 1].
         occurrence: [batch, h, w, num_parts], probabilities q.
         occurrence_logits: [batch, h, w, num_parts], a.
         appearance_mean, appearance_variance: [batch, num_parts, appearance_dim], μ and σ².
         latent: [batch, h, w, num_parts * appearance_dim], ẑ; channel i * appearance_dim + k
             belongs to part i and is 0 where that part does not occur.
-        part_reconstructions: [batch, H, W, num_parts, 3] in [0, 1], what each part makes by itself;
-            only with a `part_reconstruction_weight`.
+        part_reconstructions: [batch, H, W, num_parts, channels] in [0, 1], what each part makes by
+            itself; only with a `part_reconstruction_weight`.
 
     Raises:
         InputError: an argument out of range.
@@ -100,12 +101,13 @@ class PatchVAE(Autoencoder):
         independent_decoders=False,
         backbone="resnet9",
         stride=None,
+        channels=3,
         objective=None,
         views=None,
         seed=0,
         **kwargs,
     ):
-        super().__init__(image_size, backbone, stride, objective, views, seed, **kwargs)
+        super().__init__(image_size, backbone, stride, channels, objective, views, seed, **kwargs)
         code = PartCode(
             num_parts, appearance_dim, occurrence, hard_occurrence, independent_decoders
         )
@@ -119,16 +121,16 @@ class PatchVAE(Autoencoder):
         self._track(*(term.name for term in self._terms if not term.always))
 
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.build(self.backbone_name, self.stride)
+            self.backbone = backbones.build(self.backbone_name, self.stride, channels)
             self.occurrence_head = Conv2D(num_parts, 3, padding="same")
             self.appearance_mean_head = Conv2D(num_parts * appearance_dim, 3, padding="same")
             self.appearance_log_variance_head = Conv2D(
                 num_parts * appearance_dim, 3, padding="same"
             )
             if independent_decoders:
-                self.decoder = independent_decoder(num_parts, appearance_dim, self.stride)
+                self.decoder = independent_decoder(num_parts, appearance_dim, self.stride, channels)
             else:
-                self.decoder = patch_decoder(num_parts * appearance_dim, self.stride)
+                self.decoder = patch_decoder(num_parts * appearance_dim, self.stride, channels)
         if self.objective.part_reconstruction_weight:
             maps = self.decoder.get_layer("part_maps").output
             self.decoder_with_parts = keras.Model(self.decoder.input, [self.decoder.output, maps])
@@ -138,7 +140,7 @@ class PatchVAE(Autoencoder):
         for term in self._terms:
             if term.layer is not None:
                 setattr(self, term.name, term.layer(self))
-        self.build((None, image_size, image_size, 3))
+        self.build((None, image_size, image_size, channels))
 
     def build(self, input_shape):
         for head in self.heads:
@@ -239,9 +241,11 @@ class PatchVAE(Autoencoder):
     def _decoded(self, latent, training):
         """The decoder's part of `call`'s dict."""
         if not self.objective.part_reconstruction_weight:
-            return {"reconstruction": self.decoder(latent, training=training)}  # [batch, H, W, 3]
+            return {
+                "reconstruction": self.decoder(latent, training=training)
+            }  # [batch, H, W, channels]
         reconstruction, maps = self.decoder_with_parts(latent, training=training)
-        parts = 0.5 * tf.tanh(tf.cast(maps, tf.float32)) + 0.5  # [batch, H, W, num_parts, 3]
+        parts = 0.5 * tf.tanh(tf.cast(maps, tf.float32)) + 0.5  # [batch, H, W, num_parts, channels]
         return {"reconstruction": reconstruction, "part_reconstructions": parts}
 
     def loss_terms(

@@ -25,8 +25,8 @@ def backbone(preset: str | os.PathLike, dtype: str | None = None) -> keras.Model
         dtype: dtype policy, e.g. "mixed_bfloat16"; None for Keras' global policy.
 
     Returns:
-        A functional model, float32 [batch, H, W, 3] in [0, 1], H and W multiples of the stride
-        -> features, [batch, H/stride, W/stride, channels].
+        A functional model, float32 [batch, H, W, channels] in [0, 1], H and W multiples of the
+        stride -> features, [batch, H/stride, W/stride, c].
 
     Raises:
         InputError: there is no such preset, or it cannot be read.
@@ -34,7 +34,9 @@ def backbone(preset: str | os.PathLike, dtype: str | None = None) -> keras.Model
     folder = pretrained.find(preset)
     arguments = pretrained.read_facts(folder).arguments
     with dtype_policy_scope(dtype or keras.config.dtype_policy()):
-        network = backbones.build(arguments["backbone"], arguments["stride"])
+        network = backbones.build(
+            arguments["backbone"], arguments["stride"], arguments.get("channels", 3)
+        )
     prefix = "backbone/"
     arrays = weights.read(folder / pretrained.WEIGHTS, prefix)
     variables = {f"{prefix}{name}": weight for name, weight in weights.named(network).items()}

@@ -106,7 +106,7 @@ class FeatureClassifier(DistributedModel):
 
     def _model_input(self, data):
         inputs, labels = data
-        if inputs.dtype == tf.uint8:
+        if inputs.dtype.is_integer:
             inputs = tf.image.convert_image_dtype(inputs, tf.float32)
         return inputs, labels
 
@@ -125,10 +125,11 @@ class TransferClassifier(FeatureClassifier):
         freeze: "none", or the name of the stage of `backbones.stages` up to which φ is frozen.
         backbone: str, one of `backbones.NAMES`.
         stride: int, of the backbone, one of `backbones.strides`; None for its default.
+        channels: int, of the images.
         weight_decay, seed, **kwargs: as of `FeatureClassifier`.
 
     Call arguments and result: as of `FeatureClassifier`; the inputs are images, float32
-    [batch, image_size, image_size, 3] in [0, 1].
+    [batch, image_size, image_size, channels] in [0, 1].
 
     Raises:
         InputError: an argument out of range.
@@ -142,6 +143,7 @@ class TransferClassifier(FeatureClassifier):
         weight_decay=1e-4,
         backbone="resnet9",
         stride=None,
+        channels=3,
         seed=0,
         **kwargs,
     ):
@@ -151,7 +153,7 @@ class TransferClassifier(FeatureClassifier):
             raise InputError(
                 f"`freeze` must be one of none, {', '.join(stages)}. Received: {freeze}"
             )
-        Backbone(image_size, backbone, stride)  # checks them
+        Backbone(image_size, channels, backbone, stride)  # checks them
         *_, last = stages.values()
         shape = (image_size // stride, image_size // stride, last.channels)
         super().__init__(num_classes, shape, weight_decay, seed, **kwargs)
@@ -159,8 +161,9 @@ class TransferClassifier(FeatureClassifier):
         self.freeze = freeze
         self.backbone_name = backbone
         self.stride = stride
+        self.channels = channels
         with dtype_policy_scope(self.dtype_policy):
-            self.backbone = backbones.build(backbone, stride)
+            self.backbone = backbones.build(backbone, stride, channels)
         frozen = ()
         if freeze != "none":
             end = self.backbone.get_layer(stages[freeze].layer)
@@ -172,7 +175,7 @@ class TransferClassifier(FeatureClassifier):
 
     def feature_map(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """φ's maps of images, [batch, image_size / stride, image_size / stride, c]."""
-        inputs = model_images(inputs, self.stride, self.image_size)
+        inputs = model_images(inputs, self.stride, self.channels, self.image_size)
         return self.backbone(inputs, training=training)
 
     @property

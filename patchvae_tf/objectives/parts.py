@@ -24,8 +24,8 @@ class Batch:
     """What a term is made from.
 
     Attributes:
-        images: float32 [batch, H, W, 3] in [0, 1], whole.
-        target: float32 [batch, H, W, 3] in [0, 1], what is to be rebuilt of them.
+        images: float32 [batch, H, W, channels] in [0, 1], whole.
+        target: float32 [batch, H, W, channels] in [0, 1], what is to be rebuilt of them.
         outputs: `PatchVAE.call`'s dict, of what training sees of it.
         other_codes: `PatchVAE.encode`'s dict, of another view of the same images; None where there
             is none.
@@ -152,7 +152,9 @@ def _teaching_layer(model):
     part_side = model.objective.part_side * model.image_size
     steps = max(1, round(templates.SIDE * model.stride / part_side / templates.STEP))
     scaled_per_place = steps * templates.STEP
-    layer = PartTeacher(model.num_parts, scaled_per_place, model.backbone_name, model.stride)
+    layer = PartTeacher(
+        model.num_parts, scaled_per_place, model.backbone_name, model.stride, model.channels
+    )
     layer.build()
     return layer
 

@@ -16,7 +16,7 @@ def reconstruction_terms(
 
     Args:
         model: an `Autoencoder`.
-        images, reconstructions: float32 [batch, H, W, 3] in [0, 1].
+        images, reconstructions: float32 [batch, H, W, channels] in [0, 1].
         training: whether batch normalisation uses the batch's moments.
 
     Returns:

@@ -50,7 +50,8 @@ def discover(
     """Finds parts in images.
 
     Args:
-        images: uint8, or floats in [0, 1], [n, H, W, 3]; the first `MOST_IMAGES` are looked at.
+        images: uint8, or floats in [0, 1], [n, H, W, channels]; the first `MOST_IMAGES` are looked
+            at.
         most_parts: int, parts at most; fewer where further ones would be doubles.
         size: (int, int), the height and width at which a part's window is `templates.SIDE` pixels.
         seed: int.

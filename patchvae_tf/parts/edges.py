@@ -10,8 +10,9 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from patchvae_tf.brightness import brightness
+
 DIRECTIONS = 8  # of gradients, from dark to bright: opposite ones differ
-_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in brightness (ITU-R BT.601)
 _NEIGHBOURHOOD = 13  # pixels of a side, over which a gradient's share is taken
 _FAINT = 0.5  # of the neighbourhood's root mean square: gradients below count little
 _SPREADS = 3  # means of 3 x 3 pixels, together about a Gaussian of sigma 1.4 pixels
@@ -21,7 +22,7 @@ def edge_map(images: tf.Tensor) -> tf.Tensor:
     """How much of an edge of each direction there is at each pixel.
 
     Args:
-        images: float32 [n, H, W, 3] in [0, 1].
+        images: float32 [n, H, W, channels] in [0, 1].
 
     Returns:
         float32 [n, H, W, DIRECTIONS], at least 0 and below 1.
@@ -63,9 +64,9 @@ def edge_strength(images: tf.Tensor) -> tf.Tensor:
 
 
 def _gradients(images):
-    """[n, H, W, 3] -> [n, H, W, 2], the brightness's central differences, down and right."""
-    brightness = tf.reduce_sum(tf.cast(images, tf.float32) * _LUMA, axis=-1)  # [n, H, W]
-    padded = tf.pad(brightness, [[0, 0], [1, 1], [1, 1]], "SYMMETRIC")
+    """[n, H, W, channels] -> [n, H, W, 2], the brightness's central differences, down and right."""
+    bright = brightness(tf.cast(images, tf.float32))[..., 0]  # [n, H, W]
+    padded = tf.pad(bright, [[0, 0], [1, 1], [1, 1]], "SYMMETRIC")
     down = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     right = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
     return 0.5 * tf.stack([down, right], axis=-1)

@@ -46,10 +46,11 @@ class PartTeacher(keras.layers.Layer):
         scaled_per_place: int, side of a place in pixels of the image as templates see it.
         backbone: str, one of `backbones.NAMES`.
         stride: int, the backbone's.
+        channels: int, of the images.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
-        images: float32 [batch, H, W, 3] in [0, 1].
+        images: float32 [batch, H, W, channels] in [0, 1].
         grid: int32 [2], places down and across.
 
     Returns:
@@ -57,13 +58,14 @@ class PartTeacher(keras.layers.Layer):
         covers half of it or more, alone; the sum over the parts is at most 1.
     """
 
-    def __init__(self, num_parts, scaled_per_place, backbone, stride, **kwargs):
+    def __init__(self, num_parts, scaled_per_place, backbone, stride, channels=3, **kwargs):
         super().__init__(**{"dtype": "float32", **kwargs})
         self.num_parts = num_parts
         self.scaled_per_place = scaled_per_place
         self.backbone_name = backbone
         self.stride = stride
-        self.backbone = backbones.build(backbone, stride)
+        self.channels = channels
+        self.backbone = backbones.build(backbone, stride, channels)
         self.occurrence_head = Conv2D(num_parts, 3, padding="same")
         self.backbone.trainable = self.occurrence_head.trainable = False
 
@@ -97,7 +99,7 @@ class PartTeacher(keras.layers.Layer):
         """Finds the parts, in up to `discovery.MOST_IMAGES` images.
 
         Args:
-            images: uint8, or floats in [0, 1], [n, H, W, 3].
+            images: uint8, or floats in [0, 1], [n, H, W, channels].
             grid: (int, int), places down and across.
             seed: int.
             progress: bool, whether to show a progress bar.
@@ -168,7 +170,7 @@ class PartTeacher(keras.layers.Layer):
         """How much each place shows each part, by the slow copy.
 
         Args:
-            images: float32 [batch, H, W, 3] in [0, 1].
+            images: float32 [batch, H, W, channels] in [0, 1].
 
         Returns:
             float32 [batch, h, w, num_parts], as of a call.
@@ -205,6 +207,7 @@ class PartTeacher(keras.layers.Layer):
             "scaled_per_place": self.scaled_per_place,
             "backbone": self.backbone_name,
             "stride": self.stride,
+            "channels": self.channels,
         }
 
 

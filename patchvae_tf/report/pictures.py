@@ -10,6 +10,7 @@ import numpy as np
 from patchvae_tf import datasets, visualization
 from patchvae_tf.evaluation import parts_score
 from patchvae_tf.report import curves as run_curves
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     import keras
@@ -179,7 +180,13 @@ def _peak(survey, part):
 def _matching(model, seed, split):
     """(paragraphs, figure) of the learned parts beside the true ones."""
     score = parts_score.score(model, split, seed)
-    scenes = datasets.load("parts", split, image_size=model.image_size, seed=seed)
+    scenes = datasets.load(
+        "parts",
+        split,
+        image_size=model.image_size,
+        pixels=Pixels(model.channels),
+        seed=seed,
+    )
     matches = [(match["learned"], match["area"]) for match in score["parts"].values()]
     text = (
         "Each true part is matched with one learned part. The area under the ROC curve of its map "

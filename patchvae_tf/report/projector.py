@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from patchvae_tf import runs, visualization
+from patchvae_tf.visualization.colors import as_rgb
 from patchvae_tf.visualization.galleries import class_name
 
 _SIDE = 32  # of a thumbnail, in pixels
@@ -54,10 +55,10 @@ def sprite(images: np.ndarray) -> np.ndarray:
     """All thumbnails in one square picture, row by row: uint8 [k * 32, k * 32, 3].
 
     Args:
-        images: uint8 [n, H, W, 3].
+        images: uint8 [n, H, W, channels].
     """
     across = math.ceil(math.sqrt(len(images)))
-    small = tf.image.resize(images, [_SIDE, _SIDE], antialias=True)
+    small = tf.image.resize(as_rgb(images), [_SIDE, _SIDE], antialias=True)
     small = np.rint(small).astype(np.uint8)  # [n, 32, 32, 3]
     tiles = np.zeros((across * across, _SIDE, _SIDE, 3), np.uint8)
     tiles[: len(small)] = small

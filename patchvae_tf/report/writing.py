@@ -11,6 +11,7 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.report import page as report_page
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
+from patchvae_tf.settings.pixels import Pixels, parsed_channels
 
 if typing.TYPE_CHECKING:
     import keras
@@ -74,6 +75,7 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
     model = model or patchvae_tf.load_model(run_dir)
     data = {
         "image_size": model.image_size,
+        "pixels": Pixels.of(model.channels, settings.get("value_range")),
         "data_dir": config.data_dir or settings.get("data_dir"),
         "seed": settings.get("seed", 0),
     }
@@ -87,12 +89,17 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
     looked_at = f"{survey.count:,} images of {dataset}, {split}"
     folder = run_dir / "pictures"
     folder.mkdir(exist_ok=True)
-    sections = [
-        (section, *_drawn(section, folder))
-        for section in report_pictures.sections(model, survey, run_dir, settings, dataset, split)
-    ]
+    shown = parsed_channels(settings.get("shown_channels"), model.channels)
+    with visualization.channels_shown(shown):
+        sections = [
+            (section, *_drawn(section, folder))
+            for section in report_pictures.sections(
+                model, survey, run_dir, settings, dataset, split
+            )
+        ]
     page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
-    projector.write(run_dir / "tensorboard", survey)
+    with visualization.channels_shown(shown):
+        projector.write(run_dir / "tensorboard", survey)
     runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:

@@ -102,7 +102,7 @@ def answering(model: typing.Any, names: Iterable[str], version: object) -> Calla
         version: what the model is called, for errors.
 
     Returns:
-        Function of float images [n, H, W, 3] -> dict name -> float32 [n, ...].
+        Function of float images [n, H, W, channels] -> dict name -> float32 [n, ...].
 
     Raises:
         InputError: there is no such output.
@@ -124,7 +124,7 @@ def answering(model: typing.Any, names: Iterable[str], version: object) -> Calla
 
 
 def function(
-    version: pathlib.Path, names: Iterable[str], image_size: int
+    version: pathlib.Path, names: Iterable[str], image_size: int, channels: int = 3
 ) -> tuple[Callable, dict[str, tuple[int, ...]]]:
     """Loads an exported model.
 
@@ -132,6 +132,7 @@ def function(
         version: pathlib.Path, as `version` returns it.
         names: which outputs are wanted.
         image_size: int, side of the square images in pixels.
+        channels: int, of the images.
 
     Returns:
         As `of_images` does.
@@ -139,26 +140,26 @@ def function(
     Raises:
         InputError: it cannot be read, or has no such output.
     """
-    return of_images(answering(load(version), names, version), image_size)
+    return of_images(answering(load(version), names, version), image_size, channels)
 
 
 def of_images(
-    answer: Callable[..., dict], image_size: int
+    answer: Callable[..., dict], image_size: int, channels: int = 3
 ) -> tuple[Callable, dict[str, tuple[int, ...]]]:
     """The graph of a function of float images, for uint8 ones of one size.
 
     Returns:
-        (function, shapes): uint8 images [n, size, size, 3] -> dict name -> float32 [n, ...]; and
-        dict name -> shape of a row.
+        (function, shapes): uint8 images [n, size, size, channels] -> dict name -> float32 [n,
+        ...]; and dict name -> shape of a row.
     """
     import tensorflow as tf
 
     @tf.function(
         autograph=False,
-        input_signature=[tf.TensorSpec([None, image_size, image_size, 3], tf.uint8)],
+        input_signature=[tf.TensorSpec([None, image_size, image_size, channels], tf.uint8)],
     )
     def converted(images):
         return answer(tf.image.convert_image_dtype(images, tf.float32))
 
-    outputs = converted(tf.zeros([1, image_size, image_size, 3], tf.uint8))
+    outputs = converted(tf.zeros([1, image_size, image_size, channels], tf.uint8))
     return converted, {name: tuple(output.shape[1:]) for name, output in outputs.items()}

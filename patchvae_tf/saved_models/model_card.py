@@ -36,8 +36,9 @@ def facts(model: "keras.Model", signatures: dict, record: dict | None) -> dict:
         record: dict as `runs.read_record` returns it, or None for a model without a run.
 
     Returns:
-        dict: `model`, `image_size`, `backbone`, `stride`, `stages` (name, stride), `arguments`,
-            `parameters`, `signatures`, `run`. The caller may add `precision` and `difference`.
+        dict: `model`, `image_size`, `channels`, `backbone`, `stride`, `stages` (name, stride),
+            `arguments`, `parameters`, `signatures`, `run`. The caller may add `precision` and
+            `difference`.
     """
     arguments = {
         name: value
@@ -47,6 +48,7 @@ def facts(model: "keras.Model", signatures: dict, record: dict | None) -> dict:
     return {
         "model": type(model).__name__,
         "image_size": model.image_size,
+        "channels": model.channels,
         "backbone": model.backbone_name,
         "stride": model.stride,
         "stages": [[stage.name.replace("-", "_"), stage.stride] for stage in model.stages],
@@ -145,7 +147,10 @@ def _difference(values):
 
 def _input(values):
     size = values["image_size"]
-    images = "RGB images, float32 in [0, 1], any number in a batch"
+    kind = {1: "Grey images", 3: "RGB images"}.get(
+        values["channels"], f"Images of {values['channels']} channels"
+    )
+    images = f"{kind}, float32 in [0, 1], any number in a batch"
     (default,) = values["signatures"]["serving_default"]["inputs"].values()
     if default["shape"][1]:
         return [f"{images}, all {size} × {size} pixels; the values are not checked."]
@@ -153,8 +158,10 @@ def _input(values):
         f"{images}; in a batch all of one size, height and width multiples of {values['stride']}. "
         f"Trained at {size} × {size}: other sizes work, features are best near it."
     )
-    if "serving_bytes" not in values["signatures"]:
+    if "stages" not in values["signatures"]:
         return [f"{sizes} Neither sizes nor values are checked."]
+    if "serving_bytes" not in values["signatures"]:
+        return [sizes]
     return [
         f"{sizes} "
         "`serving_bytes` takes whole files (JPEG, PNG, GIF, BMP, WEBP) of any sizes instead, makes "

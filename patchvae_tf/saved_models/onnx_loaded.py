@@ -16,7 +16,7 @@ if typing.TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 
-METADATA = ("image_size", "stride")  # what the file says of itself, in pixels
+METADATA = ("image_size", "stride", "channels")  # what the file says of itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,8 @@ class OnnxModel:
     """An ONNX file that is asked as a SavedModel is.
 
     Attributes:
-        facts: `image_size`, `stride` and `signatures`, as a model card has them; {} for a file that
-            is not of our making.
+        facts: `image_size`, `stride`, `channels` and `signatures`, as a model card has them; {}
+            for a file that is not of our making.
         signatures: name -> function of `images`, as `loaded.answering` takes them.
     """
 
@@ -85,7 +85,7 @@ class _Signature:
         ]
 
     def __call__(self, images: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-        """dict output -> float32 [n, ...] of images float32 [n, H, W, 3], H and W known."""
+        """dict output -> float32 [n, ...] of images float32 [n, H, W, channels], H and W known."""
         import tensorflow as tf
 
         names = self.structured_outputs

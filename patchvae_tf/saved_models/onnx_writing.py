@@ -23,14 +23,14 @@ def export_onnx(
 ) -> tuple[pathlib.Path, dict]:
     """Writes the encoder as the next version: `model.onnx` and a model card.
 
-    It takes `images` float32 [n, H, W, 3] in [0, 1], H and W multiples of the stride, unchecked,
-    and answers as the SavedModel's `serving_default` does. The file as it was written is asked and
-    compared with that.
+    It takes `images` float32 [n, H, W, channels] in [0, 1], H and W multiples of the stride,
+    unchecked, and answers as the SavedModel's `serving_default` does. The file as it was written
+    is asked and compared with that.
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN.
         export_dir: pathlib.Path, as `versions.writable` returns it.
-        images: uint8 [n, size, size, 3], n >= 1, at the trained size, to compare on.
+        images: uint8 [n, size, size, channels], n >= 1, at the trained size, to compare on.
         record: dict as `runs.read_record` returns it, for the model card.
 
     Returns:

@@ -87,10 +87,10 @@ def write_warm_up(folder: pathlib.Path, signatures: dict, image_size: int, strid
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
     sides = {"images": image_size, "latent": image_size // stride}
-    jpeg = tf.io.encode_jpeg(tf.fill([image_size, image_size, 3], tf.constant(128, tf.uint8)))
+    encoded = _grey_file(image_size, signatures["serving_default"])
     example = tf.train.Example()
-    example.features.feature[EXAMPLE_IMAGES[0]].bytes_list.value.append(jpeg.numpy())
-    strings = {"image_bytes": jpeg.numpy(), "examples": example.SerializeToString()}
+    example.features.feature[EXAMPLE_IMAGES[0]].bytes_list.value.append(encoded)
+    strings = {"image_bytes": encoded, "examples": example.SerializeToString()}
     with tf.io.TFRecordWriter(str(path)) as writer:
         for name, signature in signatures.items():
             ((spec,), _) = signature.structured_input_signature
@@ -107,6 +107,14 @@ def write_warm_up(folder: pathlib.Path, signatures: dict, image_size: int, strid
                     predict_log=prediction_log_pb2.PredictLog(request=request)
                 )
                 writer.write(log.SerializeToString())
+
+
+def _grey_file(size, signature):
+    """The bytes of a grey image: JPEG, or PNG where the model takes four channels."""
+    ((spec,), _) = signature.structured_input_signature
+    has_alpha = spec.shape[-1] == 4
+    image = tf.fill([size, size, 4 if has_alpha else 3], tf.constant(128, tf.uint8))
+    return (tf.io.encode_png(image) if has_alpha else tf.io.encode_jpeg(image)).numpy()
 
 
 def _constant_tensor(shape, side):

@@ -2,24 +2,26 @@
 
 Every function takes any batch, also one of 0 rows; every output is float32 with the batch as first
 axis, but for `valid`. (n images, h = H / stride, w = W / stride, c channels of φ, N parts, d_p
-numbers for a part's look; the stages shown are Resnet-9's, whose stride is 8, and c 128)
+numbers for a part's look, C channels of the images; the stages shown are Resnet-9's, whose stride
+is 8, and c 128)
 
 | signature | input | outputs |
 |---|---|---|
-| serving_default | `images` [n, H, W, 3] | `features` [n, c], `feature_map` [n, h, w, c]; |
+| serving_default | `images` [n, H, W, C] | `features` [n, c], `feature_map` [n, h, w, c]; |
 | | | PatchVAE: `occurrence` [n, h, w, N], `appearance` [n, N, d_p] |
 | serving_bytes | `image_bytes` [n] | as above, at the trained size, and `valid` [n], bool |
 | serving_examples | `examples` [n] | as `serving_bytes` |
-| stages | `images` [n, H, W, 3] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.stages` |
-| reconstruct | `images` [n, H, W, 3] | `reconstruction` [n, H, W, 3] |
-| decode | `latent`, as in the model's own outputs | `images` [n, H, W, 3] |
+| stages | `images` [n, H, W, C] | `conv1`, `conv1_3`, `conv1_5`: maps of `backbones.stages` |
+| reconstruct | `images` [n, H, W, C] | `reconstruction` [n, H, W, C] |
+| decode | `latent`, as in the model's own outputs | `images` [n, H, W, C] |
 
-Images are RGB in [0, 1], H and W any multiples of the stride. Only the `reconstruct` and `decode`
-of β-VAE and BiGAN keep to the trained size, because one code describes a square of that size. The
-images of `serving_bytes` are whole files, each made square as in training; where one cannot be
-read, `valid` is False and the row is that of a black image. Those of `serving_examples` are
-serialized `tf.train.Example`s, as TFX's BulkInferrer sends them, with such a file in
-`image/encoded` or, as TFDS writes them, in `image`.
+Images are in [0, 1], RGB where C is 3, H and W any multiples of the stride. Only the `reconstruct`
+and `decode` of β-VAE and BiGAN keep to the trained size, because one code describes a square of
+that size. The images of `serving_bytes` are whole files, each made square as in training; where
+one cannot be read, `valid` is False and the row is that of a black image. Those of
+`serving_examples` are serialized `tf.train.Example`s, as TFX's BulkInferrer sends them, with such
+a file in `image/encoded` or, as TFDS writes them, in `image`. Files have 1, 3 or 4 channels: of a
+model for images of others there are neither of the two.
 """
 
 import types
@@ -30,7 +32,8 @@ import tensorflow as tf
 
 from patchvae_tf import PatchVAE
 from patchvae_tf.backbones import folding
-from patchvae_tf.datasets.preprocessing import decode_image, resize_and_crop
+from patchvae_tf.datasets.preprocessing import ENCODED_CHANNELS, decode_image, resize_and_crop
+from patchvae_tf.settings.pixels import Pixels
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -46,18 +49,21 @@ NAMES = (
 EXAMPLE_IMAGES = ("image/encoded", "image")  # features that may hold the file, the first first
 
 _TOLERANCE = 1e-3  # beyond [0, 1]: what rounding and resizing may leave
-_IMAGES = tf.TensorSpec([None, None, None, 3], tf.float32, name="images")
 _IMAGE_BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+_OF_FILES = ("serving_bytes", "serving_examples")
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
-def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.Module, dict]:
+def exported_parts(
+    model: keras.Model, precision: str = "float32", value_range: str | None = None
+) -> tuple[tf.Module, dict]:
     """Returns what `tf.saved_model.save` takes.
 
     Args:
         model: PatchVAE, BetaVAE or BiGAN; left as it is.
         precision: str, dtype policy of φ in the signatures that give features and codes,
             `serving_...`: "float32" or "mixed_bfloat16".
+        value_range: str, of the files of `serving_bytes`, as of the setting.
 
     Returns:
         (root, signatures): the root is a reusable SavedModel of φ, `root(images, training=False)`
@@ -67,21 +73,21 @@ def exported_parts(model: keras.Model, precision: str = "float32") -> tuple[tf.M
     """
     folded = folding.folded(with_policy(model, precision).backbone)
     model = with_policy(model, "float32")
-    functions, backbone = _Functions(model, folded), model.backbone
+    functions, backbone = _Functions(model, folded, value_range), model.backbone
 
     @tf.function(autograph=False)
     def features(images, training=False):
         return functions.features(images, training)
 
     for training in (False, True):
-        features.get_concrete_function(_IMAGES, training=training)
+        features.get_concrete_function(functions.images, training=training)
     root = tf.train.Checkpoint(__call__=features)  # of a tf.Module the lists would not be saved
     root.variables = [weight.value for weight in backbone.weights]
     root.trainable_variables = [weight.value for weight in backbone.trainable_weights]
     root.regularization_losses = []
     root.all_variables = _variables(model)  # of heads and decoder too
     root.folded_variables = [weight.value for weight in folded.weights]
-    return root, {name: functions.concrete(name) for name in NAMES}
+    return root, {name: functions.concrete(name) for name in _names(model)}
 
 
 def inference(model: keras.Model) -> types.SimpleNamespace:
@@ -113,13 +119,19 @@ def encoder(
         (root, function): the object that holds the variables and, as `function`, the
         `tf.function`; and its concrete function.
     """
-    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.float32, name="images")
+    spec = tf.TensorSpec([None, image_size, image_size, model.channels], tf.float32, name="images")
     # No copy: the converters fold batch normalisation by themselves, and what LiteRT's is to leave
     # in float32 is named by the model's own layers.
     functions = _Functions(model, model.backbone)
     function = tf.function(functions.encode, autograph=False, input_signature=[spec])
     root = tf.train.Checkpoint(function=function, variables=_variables(model))
     return root, function.get_concrete_function()
+
+
+def _names(model):
+    """The signatures that a model has."""
+    from_files = model.channels in ENCODED_CHANNELS
+    return [name for name in NAMES if from_files or name not in _OF_FILES]
 
 
 def _variables(model):
@@ -140,7 +152,7 @@ def difference(exact: dict, functions: dict, images: "np.ndarray") -> dict[str, 
 
     Args:
         exact, functions: dicts name -> concrete function; `exact`'s are those to compare with.
-        images: [n, H, W, 3], uint8 or float32 in [0, 1].
+        images: [n, H, W, C], uint8 or float32 in [0, 1].
 
     Returns:
         dict: `largest` difference of a number, `largest_feature` (of `exact`, by magnitude), and
@@ -163,9 +175,10 @@ class _Functions:
     Args:
         model: PatchVAE, BetaVAE or BiGAN that computes in float32.
         backbone: its φ as `serving_default` and `serving_bytes` are to compute it.
+        value_range: str, of files; None: of their type.
     """
 
-    def __init__(self, model, backbone):
+    def __init__(self, model, backbone, value_range=None):
         self._model = model
         self._backbone = backbone
         # Not the folded φ: TensorFlow fuses its convolutions with the sum after them, and where the
@@ -176,6 +189,8 @@ class _Functions:
             for stage in model.stages
         }
         self._stages = keras.Model(model.backbone.input, maps)
+        self._pixels = Pixels.of(model.channels, value_range)
+        self.images = tf.TensorSpec([None, None, None, model.channels], tf.float32, name="images")
         self._latent = tf.TensorSpec(model.decoder.input_shape, tf.float32, name="latent")
         code_is_map = self._latent.shape.rank == 4
         self._reconstructed_size = None if code_is_map else model.image_size
@@ -187,7 +202,7 @@ class _Functions:
             "serving_examples": _EXAMPLES,
             "decode": self._latent,
         }
-        inputs = others.get(name, _IMAGES)
+        inputs = others.get(name, self.images)
         return tf.function(getattr(self, name), autograph=False).get_concrete_function(inputs)
 
     def features(self, images, training):
@@ -201,8 +216,8 @@ class _Functions:
 
     def serving_bytes(self, image_bytes):
         image_bytes = tf.ensure_shape(image_bytes, _IMAGE_BYTES.shape)
-        images, valid = decode_images(image_bytes, self._model.image_size)
-        images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, 3]
+        images, valid = decode_images(image_bytes, self._model.image_size, self._pixels)
+        images = tf.image.convert_image_dtype(images, tf.float32)  # [n, size, size, C]
         return {**_with_a_row(self.encode, images), "valid": valid}
 
     def serving_examples(self, examples):
@@ -245,9 +260,9 @@ class _Functions:
         return outputs
 
     def _checked(self, images, image_size=None):
-        """`images`, [n, H, W, 3], after their shape and values are seen to be right."""
+        """`images`, [n, H, W, C], after their shape and values are seen to be right."""
         # A server does not hold requests to the signature's shape.
-        images = tf.ensure_shape(images, _IMAGES.shape)
+        images = tf.ensure_shape(images, self.images.shape)
         shape = tf.shape(images)
         if image_size is None:
             stride = self._model.stride
@@ -272,19 +287,20 @@ class _Functions:
             return tf.identity(images)
 
 
-def decode_images(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def decode_images(image_bytes: tf.Tensor, size: int, pixels: Pixels) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes images as training data are, and goes on where one cannot be read.
 
     Args:
         image_bytes: string [n], whole image files.
         size: int, side of the square images in pixels.
+        pixels: Pixels that are wanted.
 
     Returns:
-        (images, valid): uint8 [n, size, size, 3], black where `valid`, bool [n], is False.
+        (images, valid): uint8 [n, size, size, channels], black where `valid`, bool [n], is False.
     """
 
     def decode(index, encoded):
-        return index, resize_and_crop(decode_image(encoded), size)
+        return index, resize_and_crop(decode_image(encoded, pixels), size)
 
     count = tf.size(image_bytes, out_type=tf.int64)
     # A decoder's error fails the whole graph; in tf.data it can be ignored, and costs its element.
@@ -295,13 +311,15 @@ def decode_images(image_bytes: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tens
         .ignore_errors(log_warning=False)
     )
     # A last element, dropped below, so that the one batch exists even if nothing is readable.
-    black = tf.zeros([1, size, size, 3], tf.uint8)
+    black = tf.zeros([1, size, size, pixels.channels], tf.uint8)
     last = tf.data.Dataset.from_tensor_slices((count[tf.newaxis], black))
     indices, images = readable.concatenate(last).batch(count + 1).get_single_element()
-    indices, images = indices[:-1, tf.newaxis], images[:-1]  # [k, 1], [k, size, size, 3]
-    images = tf.scatter_nd(indices, images, tf.stack([count, size, size, 3]))
+    indices, images = indices[:-1, tf.newaxis], images[:-1]  # [k, 1], [k, size, size, channels]
+    images = tf.scatter_nd(indices, images, tf.stack([count, size, size, pixels.channels]))
     valid = tf.scatter_nd(indices, tf.ones_like(indices[:, 0], tf.int32), count[tf.newaxis]) > 0
-    return tf.ensure_shape(images, [None, size, size, 3]), tf.ensure_shape(valid, [None])
+    return tf.ensure_shape(images, [None, size, size, pixels.channels]), tf.ensure_shape(
+        valid, [None]
+    )
 
 
 def _with_a_row(function, batch):

@@ -38,8 +38,8 @@ def export_model(
         record: dict as `runs.read_record` returns it, for the model card; None: not recorded.
         precision: str, dtype policy of φ in the signatures that give features and codes: "float32"
             or "mixed_bfloat16".
-        images: [n, H, W, 3], uint8 or float32 in [0, 1], at the trained size, on which the model
-            card compares a precision with float32; None: it does not.
+        images: [n, H, W, channels], uint8 or float32 in [0, 1], at the trained size, on which the
+            model card compares a precision with float32; None: it does not.
 
     Returns:
         pathlib.Path of the new version, `export_dir` / an integer.
@@ -54,7 +54,8 @@ def export_model(
 
     check_exportable(model)
     export_dir = versions.writable(export_dir)
-    root, functions = signatures.exported_parts(model, precision)
+    settings = (record or {}).get("settings") or {}
+    root, functions = signatures.exported_parts(model, precision, settings.get("value_range"))
     facts = model_card.facts(model, functions, record) | {"precision": precision}
     if precision != "float32" and images is not None:
         _, exact = signatures.exported_parts(model)

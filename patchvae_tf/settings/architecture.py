@@ -14,6 +14,9 @@ class Backbone(Settings):
     image_size: int = setting(
         32, "Data", "side of the square images in pixels, a multiple of the stride", minimum=8
     )
+    channels: int = setting(
+        3, "Data", "of the images: 3 for RGB, 1 for grey; of arrays and TIFF any", minimum=1
+    )
     backbone: str = setting(
         "resnet9", "Model", "phi, the network that learns to see", choices=backbones.NAMES
     )

@@ -20,6 +20,7 @@ from patchvae_tf.settings.fields import (
     setting,
 )
 from patchvae_tf.settings.objectives import BetaVAEObjective, PartObjective
+from patchvae_tf.settings.pixels import Pixels, parsed_channels, value_range_setting
 from patchvae_tf.settings.views import Views
 
 
@@ -33,6 +34,14 @@ class Data(Settings):
         "'parts' (generated), a TFDS name, a folder of images, or an .npz file with x_train",
     )
     data_dir: str | None = data_dir_setting()
+    value_range: str | None = value_range_setting()
+    shown_channels: str | None = setting(
+        None,
+        "Data",
+        "of more than three, those that pictures show as red, green and blue, from 0, e.g. 3,2,1 "
+        "(default: the first three)",
+        rare=True,
+    )
     validation_examples: int | None = setting(
         None,
         "Data",
@@ -153,6 +162,16 @@ class Choice(Settings):
 @dataclasses.dataclass(frozen=True)
 class UnsupervisedConfig(Optimization, Backbone, Data, Choice):
     """The settings of every model: of BiGAN there are no more than its code."""
+
+    def check(self) -> None:
+        """What is said of the pixels can be read."""
+        Pixels.of(self.channels, self.value_range)
+        parsed_channels(self.shown_channels, self.channels)
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels that the model takes."""
+        return Pixels.of(self.channels, self.value_range)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.settings import Settings, setting, unsupervised, unsupervised_config
 from patchvae_tf.settings.architecture import check_image_size
 from patchvae_tf.settings.fields import data_dir_setting, precision_setting, seed_setting
+from patchvae_tf.settings.pixels import Pixels, value_range_setting
 
 SOURCES = ("run_dir", "saved_model", "weights", "untrained")
 
@@ -74,6 +75,10 @@ class TransferConfig(Settings):
         minimum=8,
     )
 
+    channels: int | None = setting(
+        None, "Backbone", "of the images (default: those it was trained on, or 3)", minimum=1
+    )
+
     dataset: str | None = setting(
         None,
         "Data",
@@ -81,6 +86,7 @@ class TransferConfig(Settings):
         "x_train, y_train, x_test, y_test, or 'parts'; needed",
     )
     data_dir: str | None = data_dir_setting()
+    value_range: str | None = value_range_setting()
     labels_per_class: int | None = setting(
         None, "Data", "train on so many images of each class, drawn by the seed", minimum=1
     )
@@ -127,6 +133,7 @@ class TransferConfig(Settings):
                 "give one backbone: run_dir, saved_model, weights or untrained. "
                 f"Received: {' and '.join(given) or 'none'}."
             )
+        Pixels.of(3, self.value_range)
         if not self.dataset:
             raise InputError(
                 "dataset is missing. Give a folder, an .npz or a TFDS name, with labels."
@@ -197,9 +204,9 @@ def _of_run(config):
             f"run_dir {run_dir} trained with image_size={size}, asked for was "
             f"{config.image_size}. Leave image_size out, or give another run."
         )
-    backbone, stride = (record["settings"].get(name) for name in ("backbone", "stride"))
-    phi = _phi(size, backbone, stride)
-    for name in ("backbone", "stride"):
+    settings = record["settings"]
+    phi = _phi(size, settings.get("backbone"), settings.get("stride"), settings.get("channels"))
+    for name in ("backbone", "stride", "channels"):
         if getattr(config, name) not in (None, phi[name]):
             raise InputError(
                 f"run_dir {run_dir} trained with {name}={phi[name]}, asked for was "
@@ -208,10 +215,15 @@ def _of_run(config):
     return phi
 
 
-def _phi(image_size, backbone, stride):
+def _phi(image_size, backbone, stride, channels):
     backbone = backbone or "resnet9"  # also of runs from before there was a choice
     stride = backbones.checked_stride(backbone, stride)
-    return {"image_size": image_size, "backbone": backbone, "stride": stride}
+    return {
+        "image_size": image_size,
+        "backbone": backbone,
+        "stride": stride,
+        "channels": channels or 3,
+    }
 
 
 def _of_export(config):
@@ -219,25 +231,30 @@ def _of_export(config):
 
     The version says the rest.
     """
-    if config.backbone or config.stride:
-        raise InputError("saved_model has a backbone of its own: leave out backbone and stride.")
+    if config.backbone or config.stride or config.channels:
+        raise InputError(
+            "saved_model has a backbone of its own: leave out backbone, stride and channels."
+        )
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     exported.check_facts(facts, ["feature_map"], version)
     size = config.image_size or facts.get("image_size")
     if size is None:
         raise InputError(f"{version} does not say its image size: give image_size.")
-    return {"image_size": size}
+    return {"image_size": size, "channels": facts.get("channels", 3)}
 
 
 def _of_weights(config):
-    if config.backbone not in (None, "resnet9") or config.stride not in (None, 8):
+    asked = (config.backbone, config.stride, config.channels)
+    if any(one not in (None, its) for one, its in zip(asked, ("resnet9", 8, 3), strict=True)):
         raise InputError(
-            "weights are of resnet9 with a stride of 8: leave backbone and stride out."
+            "weights are of resnet9 with a stride of 8 for 3 channels: leave backbone, stride and "
+            "channels out."
         )
     resnet18_weights.read(pathlib.Path(config.weights))
     return _of_untrained(config)
 
 
 def _of_untrained(config):
-    return _phi(config.image_size or _UNTRAINED_SIZE, config.backbone, config.stride)
+    size = config.image_size or _UNTRAINED_SIZE
+    return _phi(size, config.backbone, config.stride, config.channels)

@@ -11,6 +11,7 @@ import tqdm
 from patchvae_tf import datasets
 from patchvae_tf.datasets import storage
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import Pixels
 from patchvae_tf.transfer.config import TransferConfig
 
 _BATCH_SIZE = 256  # by default
@@ -24,7 +25,8 @@ class Examples:
     """Inputs and labels.
 
     Attributes:
-        inputs: uint8 images [n, size, size, 3], or float32 feature maps [n, rows, cols, channels].
+        inputs: uint8 images [n, size, size, channels], or float32 feature maps [n, rows, cols,
+            channels].
         labels: int64 [n].
         mirrored: what the mirror images give, as `inputs`; None where `inputs` are images.
     """
@@ -108,8 +110,8 @@ class TransferData:
         Where training mirrors images, over their mirror images too.
 
         Args:
-            feature_map: function of uint8 images [n, size, size, 3] -> float32 [n, rows, cols,
-                channels].
+            feature_map: function of uint8 images [n, size, size, channels] -> float32 [n, rows,
+                cols, channels].
         """
         flip = self.config.horizontal_flip
         parts = [self.training, self.validation, self.test, self.training if flip else None]
@@ -201,6 +203,7 @@ def _labelled(config, split):
         config.dataset,
         split,
         image_size=config.image_size,
+        pixels=Pixels.of(config.channels, config.value_range),
         data_dir=config.data_dir,
         seed=config.seed,
         progress=True,

@@ -97,9 +97,12 @@ def prepare(
         InputError: φ cannot be loaded.
     """
     if config.saved_model:
+        assert config.channels is not None
         assert config.image_size is not None  # the version says it
         version = exported.version(config.saved_model)
-        function, _ = exported.function(version, ["feature_map"], config.image_size)
+        function, _ = exported.function(
+            version, ["feature_map"], config.image_size, config.channels
+        )
         return TransferModel(
             config,
             dtype_policy,
@@ -118,6 +121,7 @@ def prepare(
             freeze=config.freeze,
             backbone=config.backbone,
             stride=config.stride,
+            channels=config.channels,
             weight_decay=config.weight_decay,
             seed=config.seed,
             dtype=dtype_policy,

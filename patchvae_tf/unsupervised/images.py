@@ -115,6 +115,7 @@ def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()) -
         config.dataset,
         datasets.unsupervised_split(config.dataset),
         image_size=config.image_size,
+        pixels=config.pixels,
         data_dir=config.data_dir,
         seed=config.seed,
         progress=True,

@@ -14,13 +14,15 @@ class Pictures:
 
     Args:
         model: an `UnsupervisedModel`.
-        images: uint8 [n, H, W, 3].
+        images: uint8 [n, H, W, channels].
         run_dir: pathlib.Path; PNG files go into its `pictures/`.
         epochs: int, of the whole run: of very many, `_PICTURED_EPOCHS` at most are pictured, the
             last one among them.
+        shown_channels: as of `visualization.channels_shown`.
     """
 
-    def __init__(self, model, images, run_dir, epochs):
+    def __init__(self, model, images, run_dir, epochs, shown_channels=None):
+        self._shown_channels = shown_channels
         self._epochs = epochs
         self._images = tf.image.convert_image_dtype(images, tf.float32)
         self._call = tf.function(lambda images: model(images), autograph=False)
@@ -35,7 +37,8 @@ class Pictures:
         if epoch % -(-self._epochs // _PICTURED_EPOCHS) and epoch != self._epochs:
             return
         try:
-            self._write(step)
+            with visualization.channels_shown(self._shown_channels):
+                self._write(step)
         except Exception as error:
             logging.getLogger("patchvae_tf").warning(
                 "no pictures of epoch %d: %s: %s", epoch, type(error).__name__, error

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from patchvae_tf import extras, interruption, pretrained, runs
 from patchvae_tf.cluster import data_services
 from patchvae_tf.settings import Settings, setting, unsupervised_config
+from patchvae_tf.settings.pixels import parsed_channels
 from patchvae_tf.settings.unsupervised import UnsupervisedConfig
 from patchvae_tf.training import session
 from patchvae_tf.training.execution import Execution
@@ -156,7 +157,8 @@ class UnsupervisedTrainer(session.Trainer):
             return super().on_epoch(run_folder, model, data)
         from patchvae_tf.unsupervised.pictures import Pictures
 
-        return Pictures(model, data.checked, run_folder.path, data.epochs).write
+        shown = parsed_channels(self.config.shown_channels, self.config.channels)
+        return Pictures(model, data.checked, run_folder.path, data.epochs, shown).write
 
     def measures(self, model, data) -> Callable[[], dict]:
         from patchvae_tf.evaluation import part_consistency

@@ -1,5 +1,6 @@
 """Pictures from a model and images, as matplotlib figures or arrays; knows no trainer."""
 
+from patchvae_tf.visualization.colors import as_rgb, channels_shown
 from patchvae_tf.visualization.curves import curves_figure
 from patchvae_tf.visualization.first_layer import first_layer_figure
 from patchvae_tf.visualization.galleries import gallery_figure
@@ -24,6 +25,8 @@ from patchvae_tf.visualization.weight_masks import weight_mask_figure
 __all__ = [
     "Finding",
     "Survey",
+    "as_rgb",
+    "channels_shown",
     "cooccurrence_figure",
     "curves_figure",
     "first_layer_figure",

@@ -18,7 +18,7 @@ def first_layer_figure(model: keras.Model) -> Figure:
     Returns:
         matplotlib `Figure`; each kernel on a scale of its own, mid-grey is 0.
     """
-    kernels = np.moveaxis(first_layer_kernels(model), -1, 0)  # [filters, rows, columns, 3]
+    kernels = np.moveaxis(first_layer_kernels(model), -1, 0)  # [filters, rows, columns, channels]
     largest = np.abs(kernels).max(axis=(1, 2, 3), keepdims=True)
     pictures = 0.5 + 0.5 * kernels / np.maximum(largest, 1e-12)
     size = kernels.shape[1]
@@ -30,6 +30,6 @@ def first_layer_figure(model: keras.Model) -> Figure:
 
 
 def first_layer_kernels(model: keras.Model) -> np.ndarray:
-    """float32 [rows, columns, 3, filters]: the kernels of the backbone's first convolution."""
+    """float32 [rows, columns, channels, filters]: the kernels of φ's first convolution."""
     first = next(layer for layer in model.backbone.layers if hasattr(layer, "kernel"))
     return np.asarray(first.kernel)

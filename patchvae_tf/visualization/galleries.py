@@ -86,7 +86,7 @@ def patch(finding: Finding, stride: int, size: int) -> np.ndarray:
         size: int, pixels of the patch's side.
 
     Returns:
-        uint8 [size, size, 3]; mid-grey beyond the image's border.
+        uint8 [size, size, channels]; mid-grey beyond the image's border.
     """
     margin = size  # enough on every side
     pixels = np.pad(

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from patchvae_tf.visualization.colors import as_rgb
+
 _GAP = 2  # pixels between two tiles
 _BACKGROUND = 255
 
@@ -10,7 +12,7 @@ def tile(rows: list[list[np.ndarray]], scale: int = 1) -> np.ndarray:
     """Lays images out as a table.
 
     Args:
-        rows: list of lists of images, uint8 [H, W, 3], all of one size.
+        rows: list of lists of images, uint8 [H, W, channels], all of one size.
         scale: int, how many times each pixel is repeated in both directions.
 
     Returns:
@@ -26,7 +28,7 @@ def reconstruction_grid(
     """Originals above their reconstructions.
 
     Args:
-        images, reconstructions: [n, H, W, 3] in [0, 1].
+        images, reconstructions: [n, H, W, channels] in [0, 1].
         scale: int, enlargement.
 
     Returns:
@@ -42,7 +44,7 @@ def occurrence_grid(images: np.ndarray, occurrence: np.ndarray, scale: int = 2) 
     for all parts and images.
 
     Args:
-        images: [n, H, W, 3] in [0, 1].
+        images: [n, H, W, channels] in [0, 1].
         occurrence: [n, h, w, num_parts], probabilities; h divides H, w divides W.
         scale: int, enlargement.
 
@@ -54,13 +56,14 @@ def occurrence_grid(images: np.ndarray, occurrence: np.ndarray, scale: int = 2) 
     masks = occurrence.repeat(block, axis=1).repeat(block, axis=2)  # [n, H, W, num_parts]
     rows = []
     for image, mask in zip(images, masks, strict=True):
-        lit = image[None] * np.moveaxis(mask, -1, 0)[..., None]  # [num_parts, H, W, 3]
+        lit = image[None] * np.moveaxis(mask, -1, 0)[..., None]  # [num_parts, H, W, channels]
         rows.append([_to_uint8(image), *_to_uint8(lit)])
     return tile(rows, scale)
 
 
 def _to_uint8(images):
-    return np.clip(np.asarray(images, np.float32) * 255.0 + 0.5, 0, 255).astype(np.uint8)
+    images = as_rgb(np.asarray(images, np.float32))
+    return np.clip(images * 255.0 + 0.5, 0, 255).astype(np.uint8)
 
 
 def _enlarged(image, scale):

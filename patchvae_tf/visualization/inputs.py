@@ -12,7 +12,7 @@ if typing.TYPE_CHECKING:
 
 
 def as_float(images: "np.ndarray") -> tf.Tensor:
-    """Images as a float32 tensor [n, H, W, 3] in [0, 1]; uint8 ones are scaled."""
+    """Images as a float32 tensor [n, H, W, channels] in [0, 1]; uint8 ones are scaled."""
     return tf.image.convert_image_dtype(tf.convert_to_tensor(images), tf.float32)
 
 

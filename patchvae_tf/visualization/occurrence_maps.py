@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from patchvae_tf.visualization.colors import as_rgb
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.tables import as_uint8, picture_table
 
@@ -28,7 +29,7 @@ def occurrence_figure(
 
     Args:
         model: a `PatchVAE`.
-        images: [n, H, W, 3], uint8 or float in [0, 1].
+        images: [n, H, W, channels], uint8 or float in [0, 1].
         parts: list of int, which and in which order; None: the 32 that are most probable in these
             images, by number.
 
@@ -66,13 +67,13 @@ def heat_map(image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Lays a map of probabilities over the image, itself in grey.
 
     Args:
-        image: [H, W, 3], uint8 or float in [0, 1].
+        image: [H, W, channels], uint8 or float in [0, 1].
         probabilities: [h, w] in [0, 1]; h divides H, w divides W.
 
     Returns:
         uint8 [H, W, 3].
     """
-    image = as_uint8(image)
+    image = as_uint8(as_rgb(image))
     grey = image.astype(np.float32).mean(axis=-1, keepdims=True) / 255.0  # [H, W, 1]
     grey = _GREYS[0] + (_GREYS[1] - _GREYS[0]) * grey
     blocks = np.kron(probabilities, np.ones(np.array(image.shape[:2]) // probabilities.shape))
@@ -86,7 +87,7 @@ def maps_figure(
     """The occurrence maps of one image, side by side.
 
     Args:
-        image: [H, W, 3], uint8 or float in [0, 1].
+        image: [H, W, channels], uint8 or float in [0, 1].
         occurrence: [h, w, num_parts] in [0, 1]; h divides H, w divides W.
         parts: list of int, which and in which order; None: all.
         columns: int, maps in a row.

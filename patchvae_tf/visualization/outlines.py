@@ -5,6 +5,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from patchvae_tf.visualization.colors import as_rgb
 from patchvae_tf.visualization.inputs import as_float, check_has_parts, outputs_of
 from patchvae_tf.visualization.tables import DOTS, as_uint8
 
@@ -22,7 +23,7 @@ def outlined_figure(
 
     Args:
         model: a `PatchVAE`.
-        images: [n, H, W, 3], uint8 or float in [0, 1].
+        images: [n, H, W, channels], uint8 or float in [0, 1].
         names: dict part -> name, of those to be outlined; None: all, by their numbers.
         columns: int, images a row.
         tile_dots: int, side of an image in dots (100 an inch).
@@ -48,7 +49,7 @@ def outlined_figure(
         axes = figure.add_axes(
             (column / columns, 1 - (row + 1) / rows, 0.99 / columns, 0.99 / rows)
         )
-        axes.imshow(as_uint8(image), extent=(0, 1, 1, 0), interpolation="nearest")
+        axes.imshow(as_uint8(as_rgb(image)), extent=(0, 1, 1, 0), interpolation="nearest")
         axes.axis("off")
         for part, name in names.items():
             if maps[..., part].max() >= _LEAST:

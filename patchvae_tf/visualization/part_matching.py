@@ -23,7 +23,7 @@ def matching_figure(
 
     Args:
         model: a `PatchVAE`.
-        images: [n, H, W, 3], uint8 or float in [0, 1].
+        images: [n, H, W, channels], uint8 or float in [0, 1].
         part_maps: bool [n, h, w, P], where the true parts are.
         matches: list of P pairs (learned part or None, area under the ROC curve).
         part_names: names of the P true parts.

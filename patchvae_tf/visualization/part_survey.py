@@ -28,7 +28,7 @@ class Finding:
         row, column: int, the location on the grid.
         key: str, the image's name.
         label: int, or -1 where there is none.
-        image: uint8 [H, W, 3].
+        image: uint8 [H, W, channels].
         area: float in [0, 1], mean of the part's probability over the image.
     """
 
@@ -48,10 +48,10 @@ class Survey:
     Attributes:
         count: int, images seen.
         class_names: names by label, or None.
-        pictured: uint8 [k, H, W, 3], a few images, spread over all.
+        pictured: uint8 [k, H, W, channels], a few images, spread over all.
         features: float32 [m, channels], φ's mean over the grid, of up to `most_features` images.
         labels: int64 [m], theirs; -1 where there is none.
-        thumbnails: uint8 [m, h, w, 3], the images of the features, of 64 pixels at most.
+        thumbnails: uint8 [m, h, w, channels], the images of the features, of 64 pixels at most.
         rate: float64 [N], mean probability of each part over images and locations; of a model
             without parts, [0], as the rest.
         present: float64 [N], share of the images in which it occurs (somewhere at least `OCCURS`).
@@ -95,8 +95,9 @@ def survey(
 
     Args:
         model: an `UnsupervisedModel`.
-        batches: iterable of (indices int64 [k], images uint8 [k, H, W, 3], labels int64 [k]), as
-            `datasets.stream(...).batches(256, 0)` gives; a label is -1 where there is none.
+        batches: iterable of (indices int64 [k], images uint8 [k, H, W, channels], labels int64
+            [k]), as `datasets.stream(...).batches(256, 0)` gives; a label is -1 where there is
+            none.
         key: function index -> name of the image, such as the stream's.
         class_names: names by label, or None.
         best: int, findings kept of each part.

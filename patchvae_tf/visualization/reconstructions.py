@@ -13,7 +13,7 @@ def reconstruction_figure(model: keras.Model, images: np.ndarray) -> Figure:
 
     Args:
         model: an `UnsupervisedModel`.
-        images: [n, H, W, 3], uint8 or float in [0, 1].
+        images: [n, H, W, channels], uint8 or float in [0, 1].
 
     Returns:
         matplotlib `Figure`. The difference is on the images' own scale: black is none.

@@ -15,7 +15,7 @@ def swap_appearance(
 
     Args:
         model: a `PatchVAE`.
-        image, donor: [H, W, 3], uint8 or float in [0, 1].
+        image, donor: [H, W, channels], uint8 or float in [0, 1].
         part: int.
 
     Returns:
@@ -40,7 +40,7 @@ def move_part(
 
     Args:
         model: a `PatchVAE`.
-        image: [H, W, 3], uint8 or float in [0, 1].
+        image: [H, W, channels], uint8 or float in [0, 1].
         part: int.
         rows, columns: int, how far down and to the right, in locations (8 pixels each). What leaves
             the grid is lost; where nothing comes in the part does not occur.
@@ -63,7 +63,8 @@ def painted_alone(model: keras.Model, image: np.ndarray, part: int) -> np.ndarra
 
     Args:
         model: a `PatchVAE`.
-        image: [H, W, 3], uint8 or float in [0, 1], of which the part has its look and places.
+        image: [H, W, channels], uint8 or float in [0, 1], of which the part has its look and
+            places.
         part: int.
 
     Returns:

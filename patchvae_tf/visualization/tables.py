@@ -6,6 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from patchvae_tf.visualization.colors import as_rgb
+
 DOTS = 100  # a figure's dots per inch; one of them is a pixel of a page
 _GAP = 4  # dots between two tiles
 _LINE = 11  # dots, height of a line of text
@@ -26,7 +28,7 @@ def picture_table(
     """Draws images as a table.
 
     Args:
-        rows: list of lists of images, uint8 [H, W, 3]; None leaves a place empty.
+        rows: list of lists of images, uint8 [H, W, channels]; None leaves a place empty.
         tile_dots: int, side that every image is brought to, in dots (100 an inch).
         row_labels, column_labels: lists of str, or None.
         captions: list of lists of str, below each image; or None.
@@ -119,7 +121,7 @@ def _width(text, size=_SMALL, weight="normal"):
 def _resized(image, side):
     """The nearest pixel for each of side × side places: pixels stay what they are."""
     rows, columns = (np.arange(side) * length // side for length in image.shape[:2])
-    return as_uint8(image)[rows[:, np.newaxis], columns]
+    return as_uint8(as_rgb(image))[rows[:, np.newaxis], columns]
 
 
 def _colour_bar(figure, width, height, colour_map, label):

@@ -12,7 +12,7 @@ def weight_mask_figure(images: np.ndarray, block_size: int = 8) -> Figure:
     """Image, absolute Laplacian, weight mask and product of image and mask, one row each.
 
     Args:
-        images: [n, H, W, 3], uint8 or float in [0, 1]; H and W multiples of `block_size`.
+        images: [n, H, W, channels], uint8 or float in [0, 1]; H and W multiples of `block_size`.
         block_size: int, side of a block in pixels; the model's stride.
 
     Returns:
@@ -21,7 +21,7 @@ def weight_mask_figure(images: np.ndarray, block_size: int = 8) -> Figure:
     """
     originals = as_float(images)
     edges = np.mean(absolute_laplacian(originals), axis=-1)  # [n, H, W]
-    weights = LaplacianWeights(block_size)(originals).numpy()  # [n, H, W, 3]
+    weights = LaplacianWeights(block_size)(originals).numpy()  # [n, H, W, channels]
     product = originals.numpy() * weights
     return picture_table(
         [
