@@ -16,6 +16,7 @@ BUILD = (ROOT / "BUILD.md").read_text()
 # line imports only what stands above it.
 METHOD = {
     "backbones",
+    "brightness",
     "datasets",
     "environment",
     "errors",

@@ -14,30 +14,27 @@ def files_decoding(paths: Sequence[str | bytes], pixels: Pixels) -> dict:
     """What of `EncodedExamples` says how files are decoded: `decode`, `channels`, `needs_python`.
 
     Args:
-        paths: of image files; TIFF files end in one of `tiff.SUFFIXES`.
+        paths: of image files.
         pixels: Pixels that are wanted.
 
     Raises:
-        InputError: such files have no such pixels; or a package that reads them is not installed.
+        InputError: such files have no such pixels; or the package that reads TIFF is not installed.
     """
-    are_tiff = [os.fsdecode(path).lower().endswith(tiff.SUFFIXES) for path in paths]
-    if not any(are_tiff):
-        check_encoded(pixels)
-        return {
-            "decode": lambda encoded: decode_image(encoded, pixels),
-            "channels": pixels.channels,
-        }
-    decode_tiff = tiff.Decoder(paths[are_tiff.index(True)], pixels)
-    if not all(are_tiff):
+    called_tiff = [path for path in paths if os.fsdecode(path).lower().endswith(tiff.SUFFIXES)]
+    first_tiff = next(filter(tiff.is_tiff_file, called_tiff), None)
+    if first_tiff is None or len(called_tiff) < len(paths):
         check_encoded(pixels)
 
     def decode(encoded):
-        if all(are_tiff):
-            return decode_tiff(encoded)
-        return tf.cond(
-            tiff.is_tiff(encoded),
-            lambda: decode_tiff(encoded),
-            lambda: decode_image(encoded, pixels),
-        )
+        return decode_image(encoded, pixels)
 
-    return {"decode": decode, "channels": pixels.channels, "needs_python": True}
+    if first_tiff is None:
+        return {"decode": decode, "channels": pixels.channels}
+    decode_tiff = tiff.Decoder(first_tiff, pixels)
+    if len(called_tiff) == len(paths):
+        return {"decode": decode_tiff, "channels": pixels.channels, "needs_python": True}
+
+    def decode_either(encoded):
+        return tf.cond(tiff.is_tiff(encoded), lambda: decode_tiff(encoded), lambda: decode(encoded))
+
+    return {"decode": decode_either, "channels": pixels.channels, "needs_python": True}

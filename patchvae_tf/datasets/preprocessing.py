@@ -152,7 +152,7 @@ def _decode_webp(encoded, header, channels):
         lambda: tf.io.decode_webp(encoded, channels=4),
         lambda: tf.io.decode_webp(encoded),
     )
-    return _with_alpha(frames[0])[..., :channels]
+    return _three_or_four(frames[0], channels)
 
 
 def _decode_palette_bmp(encoded, channels):
@@ -164,12 +164,14 @@ def _decode_palette_bmp(encoded, channels):
     palette = tf.reshape(tf.io.decode_raw(entries, tf.uint8), [-1, 4])[:, 2::-1]  # BGR0 to RGB
     indices = tf.io.decode_bmp(encoded)[:, :, 0]  # [height, width]
     image = tf.gather(palette, tf.cast(indices, tf.int32))  # [height, width, 3]
-    return _with_alpha(image)[..., :channels]
+    return _three_or_four(image, channels)
 
 
-def _with_alpha(image):
-    """The image with an opaque channel behind its last one."""
-    return tf.concat([image, tf.fill([*tf.unstack(tf.shape(image)[:2]), 1], tf.uint8.max)], -1)
+def _three_or_four(image, channels):
+    """The first channels of an image of three or four, an opaque one added where it has none."""
+    if channels == 3:
+        return image[..., :3]
+    return tf.concat([image, 255 * tf.ones_like(image[..., :1])], -1)[..., :4]
 
 
 @_as_it_is

@@ -62,6 +62,15 @@ class Decoder:
         return conversion.converted(shares, Pixels(self._pixels.channels))
 
 
+def is_tiff_file(path: str | bytes) -> bool:
+    """Whether a file can be read, and begins as a TIFF file does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(2) in _MARKS
+    except OSError:
+        return False
+
+
 def is_tiff(encoded: tf.Tensor) -> tf.Tensor:
     """Whether the bytes of a file, a scalar string tensor, begin as a TIFF file's do."""
     first = tf.strings.substr(encoded, 0, 2)

@@ -112,8 +112,8 @@ def test_empty_folder_raises(tmp_path):
 
 
 def test_folder_of_other_files_raises(tmp_path):
-    (tmp_path / "a.tiff").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no images \(1 \.tiff\): .* suffixes \.bmp, \.gif, \.jf"):
+    (tmp_path / "a.svg").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no images \(1 \.svg\): .* suffixes \.bmp, \.gif, \.jf"):
         load(tmp_path)
 
 
@@ -197,13 +197,13 @@ def test_files_are_told_by_their_first_bytes(write, tmp_path, caplog):
         (tmp_path / name).write_bytes((tmp_path / "b.jpg").read_bytes())
     (tmp_path / "png_as.tif").write_bytes((tmp_path / "a.png").read_bytes())
     for number in range(3):
-        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.tif")
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.ppm")
     (tmp_path / "README").write_text("BM is no image")
     (tmp_path / "notes.txt").write_text("")
     loaded = load(tmp_path)
     assert len(loaded) == 2 + 5 + 4 + 1
     (message,) = caplog.messages
-    assert "left out 3 .tif, 1 without suffix, 1 .txt. JPEG, PNG" in message
+    assert "left out 3 .ppm, 1 without suffix, 1 .txt. JPEG, PNG" in message
 
 
 def test_of_other_files_alone_nothing_is_said_aloud(write, tmp_path, caplog):

@@ -58,9 +58,9 @@ def test_images_of_another_size_are_resized_and_cropped(load):
     [
         ({"x_test": PIXELS}, "no array 'x_train'.*it holds: x_test"),
         ({"x_train": PIXELS[0, 0]}, r"shape \(8, 3\): expected \[n, height, width, 3\]"),
-        ({"x_train": PIXELS[..., :2]}, r"shape \(6, 8, 8, 2\)"),
+        ({"x_train": PIXELS[..., :2]}, "has 2 channels, and 3 are wanted: .* channels=2"),
         ({"x_train": PIXELS[:0]}, r"shape \(0, 8, 8, 3\)"),
-        ({"x_train": PIXELS.astype(np.int64)}, "dtype int64: expected uint8, or floats"),
+        ({"x_train": PIXELS.astype(np.int64)}, "dtype int64: expected uint8, .* value_range="),
         ({"x_train": PIXELS.astype(np.float32)}, r"floats from 0 to 255: .* divide by 255"),
         ({"x_train": PIXELS / 255 - 0.5}, "floats from -0.5 to 0.5"),
         ({"x_train": np.full((2, 8, 8), np.nan)}, "floats from nan to nan: .* without NaN"),

@@ -89,7 +89,7 @@ def test_data_set_with_a_config_and_without_labels(load):
     [
         ("tiny_things", "test", "no split 'test': it has train, validation"),
         ("tiny_things:9.9.9", "train", r"not prepared in .* \(which has 1\.2\.0 of it\)"),
-        ("no_images", "train", "no feature of 8-bit or 16-bit images, only x"),
+        ("no_images", "train", "no feature of 8-bit or 16-bit images, nor a tensor .*, only x"),
         ("cifar10", "train", r"not prepared in .*`tfds build cifar10 --data_dir=.*` on a machine"),
         ("imagenet_resized/32x32", "train", "`tfds build imagenet_resized/32x32 --data_dir="),
         ("cifr10", "train", "did you mean cifar10"),
