@@ -81,7 +81,7 @@ class BiGAN(UnsupervisedModel):
             self.generator = global_decoder(
                 latent_dim, grid_size, self.stride, channels, name="generator"
             )
-            self.discriminator = joint_discriminator(image_size, latent_dim)
+            self.discriminator = joint_discriminator(image_size, latent_dim, channels)
         self.built = True
 
     @property
