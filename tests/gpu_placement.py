@@ -61,29 +61,29 @@ class Copy:
         )
 
 
-def graphs(graph: tf.Graph, on_host: Collection[str] = ()) -> Iterator[tuple[str, tf.Graph]]:
+def graphs(graph: tf.Graph, on_host: Collection[str] = ()) -> Iterator[tuple[str, tf.Graph, bool]]:
     """A graph and all that its operations call, however deep.
 
     Args:
         graph: of a concrete function, say.
-        on_host: types of operations whose functions are left out.
+        on_host: as of `misplaced`.
 
     Yields:
-        (path, graph): "" for the graph itself, else the operations and attributes that lead there.
+        (path, graph, is_on_host): path is "" for the graph itself, else the operations and
+        attributes that lead there; is_on_host says whether one of `on_host` is among them.
     """
     library = {f.signature.name: f for f in graph.as_graph_def().library.function}
-    seen, waiting = set(), [("", graph)]
+    seen, waiting = set(), [("", graph, False)]
     while waiting:
-        path, graph = waiting.pop()
-        yield path, graph
+        path, graph, inside = waiting.pop()
+        yield path, graph, inside
         for op in graph.get_operations():
-            if op.type in on_host:
-                continue
             for attribute, name in _functions(op):
-                if name not in seen:
-                    seen.add(name)
+                is_on_host = inside or not _names(op).isdisjoint(on_host)
+                if (name, is_on_host) not in seen:
+                    seen.add((name, is_on_host))
                     called = function_def_to_graph.function_def_to_graph(library[name])
-                    waiting.append((f"{path}{op.name}.{attribute}/", called))
+                    waiting.append((f"{path}{op.name}.{attribute}/", called, is_on_host))
 
 
 def misplaced(graph: tf.Graph, on_host: Collection[str] = ()) -> list[str]:
@@ -91,19 +91,19 @@ def misplaced(graph: tf.Graph, on_host: Collection[str] = ()) -> list[str]:
 
     Args:
         graph: of a concrete function.
-        on_host: types of operations that may be without a GPU's kernel, and what they call with
-            them; those of Python may not.
+        on_host: operations that may be without a GPU's kernel, and what they call with them, but
+            for Python's: their types, or "TYPE of string" for those that handle strings alone.
     """
     found = []
-    for path, inner in graphs(graph, on_host):
+    for path, inner, is_on_host in graphs(graph, on_host):
         for op in inner.get_operations():
             where = f"{path}{op.name} ({op.type})"
             if "CPU" in op.device.upper():
-                found.append(f"{where}: is pinned to {op.device}")
+                found.append(f"{where} is pinned to {op.device}")
             if op.type in _PYTHON:
-                found.append(f"{where}: is computed by Python")
-            elif op.type not in on_host and op.type not in _INPUTS and _kernel(op) is None:
-                found.append(f"{where}: no kernel of a GPU for {_types(op)}")
+                found.append(f"{where} is computed by Python")
+            elif not (is_on_host or _has_place(op) or _names(op) & set(on_host)):
+                found.append(f"{where} has no kernel of a GPU for {_types(op)}")
     return found
 
 
@@ -115,7 +115,9 @@ def copies(graph: tf.Graph, on_host: Collection[str] = ()) -> list[Copy]:
         on_host: as of `misplaced`.
     """
     found = []
-    for path, inner in graphs(graph, on_host):
+    for path, inner, is_on_host in graphs(graph, on_host):
+        if is_on_host:
+            continue
         for op in inner.get_operations():
             inputs, _ = _on_host(op)
             for tensor, wanted in zip(op.inputs, inputs, strict=True):
@@ -129,6 +131,8 @@ def _copy(tensor, wanted_on_host, reader, where):
     _, outputs = _on_host(tensor.op)
     if outputs[tensor.value_index] == wanted_on_host:
         return []
+    if tensor.op.type == "Const" and not any(map(_has_place, tensor.consumers())):
+        return []  # a constant is put where its readers are
     return [Copy(wanted_on_host, tensor.op.type, reader, tensor.dtype, tensor.shape, where)]
 
 
@@ -143,6 +147,12 @@ def _functions(op):
                 yield attribute.name, function.name
 
 
+def _names(op):
+    """What an operation is called in lists: its type, and "TYPE of string" where that is so."""
+    strings = any("string" in names for _, names in _types(op))
+    return {op.type, f"{op.type} of string"} if strings else {op.type}
+
+
 def _types(op):
     """The types of an operation: ((attribute, (type, ...)), ...)."""
     found = []
@@ -154,6 +164,10 @@ def _types(op):
             names = (tf.as_dtype(each).name for each in value.list.type)
             found.append((attribute.name, tuple(sorted(set(names)))))
     return tuple(found)
+
+
+def _has_place(op):
+    return op.type in _INPUTS or _kernel(op) is not None
 
 
 def _kernel(op):
