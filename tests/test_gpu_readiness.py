@@ -15,7 +15,9 @@ The graphs are those that Python traces, before TensorFlow's optimizers, which l
 and put channels first. Whether a kernel is right or fast is not seen here.
 """
 
+import contextlib
 import itertools
+import re
 import types
 from unittest import mock
 
@@ -23,9 +25,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import device_properties_pb2, meta_graph_pb2
-from tensorflow.python.grappler import cluster as grappler_cluster
-from tensorflow.python.grappler import item as grappler_item
+from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_graph_pb2
+from tensorflow.python.grappler import cluster, item, tf_optimizer
 
 from patchvae_tf import models, optimizers
 from patchvae_tf.models import MODELS
@@ -39,6 +40,7 @@ from tests.export import exporting
 SIZE, BATCH = 32, 8
 IMAGES = tf.TensorSpec([BATCH, SIZE, SIZE, 3], tf.uint8)
 LABELS = tf.TensorSpec([BATCH], tf.int64)
+HOST = "/job:localhost/replica:0/task:0"
 PRECISIONS = ["float32", "mixed_bfloat16"]
 
 _FILES = "files are read and decoded by tf.data, which runs on processors"
@@ -268,24 +270,62 @@ def test_what_goes_through_the_host_is_found(function, copied):
         _assert_on_gpu(_function(function, FLOATS))
 
 
-@in_bfloat16
-def test_kernels_are_looked_up_as_tensorflow_does(trained):
-    """TensorFlow itself says, of a machine that is not there, which devices know an operation."""
-    _, step = trained
+def test_tensorflows_optimizers_keep_a_step_on_the_gpu(trained):
+    """As a machine with a GPU would run it, which TensorFlow's optimizers are told of."""
+    model, step = trained
     graph = step.get_concrete_function(IMAGES).graph
+    with _machine() as machine:
+        known = machine.GetSupportedDevices(_item(graph))
+        optimized = tf.Graph()
+        with optimized.as_default():
+            tf.graph_util.import_graph_def(_optimized(graph, machine), name="")
+    # TensorFlow looks kernels up as we do.
+    assert len(known) > 1000
+    assert all(any("GPU" in device for device in devices) for devices in known.values())
+    operations = optimized.get_operations()
+    assert len(operations) < 0.8 * len(graph.get_operations())
+    assert not gpu_placement.misplaced(optimized)
+    # Seeds and conditions, a number each.
+    assert sum(copy.to_host for copy in gpu_placement.copies(optimized)) <= 16
+    # Channels are last for bfloat16's matrix units, first else.
+    layouts = {op.get_attr("data_format") for op in operations if op.type == "Conv2D"}
+    assert layouts == {b"NHWC" if model.dtype_policy.name == "mixed_bfloat16" else b"NCHW"}
+
+
+@contextlib.contextmanager
+def _machine():
+    """A processor and a GPU that are not there, as TensorFlow's optimizers know machines."""
+    ampere = {"architecture": "8.0", "cuda": "12050", "cudnn": "9000"}
     devices = [
         device_properties_pb2.NamedDevice(
-            name=f"/job:localhost/replica:0/task:0/device:{kind}:0",
-            properties=device_properties_pb2.DeviceProperties(type=kind),
+            name=f"{HOST}/device:{kind}:0",
+            properties=device_properties_pb2.DeviceProperties(
+                type=kind, frequency=1000, num_cores=4, environment=environment
+            ),
         )
-        for kind in ("CPU", "GPU")
+        for kind, environment in (("CPU", {}), ("GPU", ampere))
     ]
-    machine = grappler_cluster.Cluster(devices=devices)
-    names = [op.name for op in graph.get_operations()]
-    meta = meta_graph_pb2.MetaGraphDef(graph_def=graph.as_graph_def())
-    meta.collection_def["train_op"].node_list.value.extend(names)
-    item = grappler_item.Item(meta, ignore_colocation=True)
-    supported = machine.GetSupportedDevices(item)
+    machine = cluster.Cluster(devices=devices)
+    yield machine
     machine.Shutdown()
-    assert len(names) > 1000
-    assert all(any("GPU" in device for device in supported[name]) for name in names)
+
+
+def _meta_graph(graph):
+    """A graph, all of it on the GPU, that is run for what it changes and gives back."""
+    definition = graph.as_graph_def()
+    for node in definition.node:
+        node.device = f"{HOST}/device:GPU:0"
+    meta = meta_graph_pb2.MetaGraphDef(graph_def=definition)
+    wanted = [op.name for op in graph.get_operations() if re.match("Assign|ResourceApply", op.type)]
+    wanted += [tensor.op.name for tensor in graph.outputs]
+    meta.collection_def["train_op"].node_list.value.extend(wanted)
+    return meta
+
+
+def _item(graph):
+    return item.Item(_meta_graph(graph), ignore_colocation=True)
+
+
+def _optimized(graph, machine):
+    config = config_pb2.ConfigProto()
+    return tf_optimizer.OptimizeGraph(config, _meta_graph(graph), cluster=machine)
