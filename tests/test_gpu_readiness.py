@@ -1,32 +1,24 @@
 """What is trained and served can be computed by a GPU, as far as a processor can tell.
 
-Looked at are the traced graphs, with all that they call: training steps, the transfer's, and what is
-exported. In each
+Looked at are graphs, with all that they call: training steps, the transfer's, and what is exported,
+as Python traces them; training steps also as TensorFlow's optimizers leave them for a GPU. In each
 
 - every operation has a GPU's kernel for its types (32-bit integers have one that computes on the
   host, as shapes are), but for `ON_THE_HOST`, in the signatures that take files;
 - none is pinned to a processor, and none is computed by Python;
-- only small tensors go from the host's memory to the device's or back: one number, or up to 16 whole
-  ones, or one whole one for each image (`gpu_placement.Copy.is_small`); of files also the images, once,
-  as bytes.
+- only small tensors go from the host's memory to the device's or back: one number, or up to 16
+  whole ones, or one whole one for each image (`gpu_placement.Copy.is_small`); of files also the
+  images, once, as bytes. So maps, weights and gradients stay on the device.
 
-So maps, weights and gradients stay on the device. The small ones are seeds, shapes and conditions.
-The graphs are those that Python traces, before TensorFlow's optimizers, which leave out constants
-and put channels first. Whether a kernel is right or fast is not seen here.
+Whether a kernel is right or fast is not seen here.
 """
 
-import contextlib
 import itertools
-import re
 import types
-from unittest import mock
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, device_properties_pb2, meta_graph_pb2
-from tensorflow.python.grappler import cluster, item, tf_optimizer
 
 from patchvae_tf import models, optimizers
 from patchvae_tf.models import MODELS
@@ -34,13 +26,12 @@ from patchvae_tf.saved_models import signatures
 from patchvae_tf.settings import recipes, unsupervised_config
 from patchvae_tf.transfer import model as transfer_model
 from patchvae_tf.transfer.config import TransferConfig, resolved
-from tests import gpu_placement
+from tests import absent_gpu, gpu_placement
 from tests.export import exporting
 
 SIZE, BATCH = 32, 8
 IMAGES = tf.TensorSpec([BATCH, SIZE, SIZE, 3], tf.uint8)
 LABELS = tf.TensorSpec([BATCH], tf.int64)
-HOST = "/job:localhost/replica:0/task:0"
 PRECISIONS = ["float32", "mixed_bfloat16"]
 
 _FILES = "files are read and decoded by tf.data, which runs on processors"
@@ -65,8 +56,8 @@ ON_THE_HOST = {
 
 
 def _trainings(*precisions):
-    """[(model, recipe, precision), ...]; slow where a model is there to compare with, and the recipe
-    is not the paper's."""
+    """[(model, recipe, precision), ...]; slow where others say nearly as much: of the models
+    that are there to compare with, all recipes but the paper's."""
     trainings = []
     for values in itertools.product(MODELS, recipes.DESCRIPTIONS, precisions):
         model, recipe, _ = values
@@ -80,19 +71,8 @@ def _trainings(*precisions):
 in_bfloat16 = pytest.mark.parametrize("trained", _trainings("mixed_bfloat16"), indirect=True)
 
 
-@pytest.fixture(scope="module")
-def gpu_seen():
-    """TensorFlow sees a GPU, where layers ask for one; it has none."""
-    found = tf.config.list_physical_devices
-    one = {"GPU": [tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")]}
-    with mock.patch.object(
-        tf.config, "list_physical_devices", lambda kind=None: one.get(kind) or found(kind)
-    ):
-        yield
-
-
 @pytest.fixture(scope="module", params=_trainings(*PRECISIONS))
-def trained(request, gpu_seen):
+def trained(request):
     """(model, its traced training step): of a recipe."""
     model, recipe, precision = request.param
     small = {"num_parts": 4, "appearance_dim": 2} if model == "patchvae" else {}
@@ -101,11 +81,16 @@ def trained(request, gpu_seen):
     )
     model = models.from_settings(config, dtype=precision)
     model.compile(optimizers.of_settings(config, steps_per_epoch=10))
-    return model, _step(model)
+    step = tf.function(model.train_step, autograph=False, jit_compile=True)
+    with absent_gpu.seen():
+        step.get_concrete_function(IMAGES)
+    return model, step
 
 
-def _step(model):
-    return tf.function(model.train_step, autograph=False, jit_compile=True)
+@pytest.fixture
+def gpu_seen():
+    with absent_gpu.seen():
+        yield
 
 
 def _assert_on_gpu(function):
@@ -116,13 +101,11 @@ def _assert_on_gpu(function):
 
 
 def test_a_training_step_is_the_gpus(trained):
-    model, step = trained
-    graph = step.get_concrete_function(IMAGES).graph
-    kinds = {
-        op.type for _, inner, _ in gpu_placement.graphs(graph) for op in inner.get_operations()
-    }
-    assert {"Conv2D", "Conv2DBackpropFilter", "ResourceApplyAdam", "FusedBatchNormGradV3"} <= kinds
-    _assert_on_gpu(step.get_concrete_function(IMAGES))
+    _, step = trained
+    function = step.get_concrete_function(IMAGES)
+    _assert_on_gpu(function)
+    kinds = {op.type for op in function.graph.get_operations()}
+    assert {"Conv2D", "Conv2DBackpropFilter", "FusedBatchNormGradV3", "ResourceApplyAdam"} <= kinds
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -136,7 +119,7 @@ def test_a_step_of_a_transfer_is_the_gpus(freeze, precision, gpu_seen):
         training=types.SimpleNamespace(inputs=np.zeros([1, *maps.shape[1:]])),
     )
     prepared = transfer_model.prepare(config, data, precision, tf.distribute.get_strategy())
-    step = _step(prepared.compiled(data))
+    step = tf.function(prepared.compiled(data).train_step, autograph=False)
     inputs = IMAGES if prepared.feature_map is None else maps
     _assert_on_gpu(step.get_concrete_function((inputs, LABELS)))
     if prepared.feature_map is not None:
@@ -147,8 +130,7 @@ def _assert_served_by_gpu(functions):
     assert set(functions) == set(signatures.NAMES)
     for name, function in functions.items():
         takes_files = name in ("serving_bytes", "serving_examples")
-        texts = {key for key in ON_THE_HOST if key == "Const of string"}
-        allowed = ON_THE_HOST if takes_files else texts
+        allowed = ON_THE_HOST if takes_files else {"Const of string"}
         assert not gpu_placement.misplaced(function.graph, allowed), name
         large = [
             copy for copy in gpu_placement.copies(function.graph, allowed) if not copy.is_small
@@ -171,7 +153,7 @@ def test_a_model_in_bfloat16_is_served_by_a_gpu(make, gpu_seen):
 
 
 @in_bfloat16
-def test_xla_compiles_a_training_step(trained):
+def test_xla_compiles_a_training_step(trained, gpu_seen):
     """The whole step for the processor; for a GPU all but the variables and the optimizer.
 
     XLA says its first form (HLO) for a GPU that is not there, but not of functions with variables.
@@ -179,7 +161,7 @@ def test_xla_compiles_a_training_step(trained):
     model, step = trained
     hlo = step.experimental_get_compiler_ir(IMAGES)(stage="hlo")
     _assert_whole(hlo)
-    function, inputs = _without_variables(model)
+    function, inputs = absent_gpu.without_variables(model, IMAGES)
     hlo = function.experimental_get_compiler_ir(*inputs)(stage="hlo", platform_name="GPU")
     _assert_whole(hlo)
 
@@ -191,30 +173,10 @@ def _assert_whole(hlo):
     assert " bf16[" in hlo
 
 
-def _without_variables(model):
-    """The terms, gradients and moving statistics as a function of the images and all variables."""
-    variables = model.variables
-    is_trained = [any(each is one for one in model.trainable_variables) for each in variables]
-    losses = {"loss", "discriminator_loss"} & set(model.trackers)
-
-    def function(images, *values):
-        pairs = list(zip(variables, values, strict=True))
-        with (
-            keras.StatelessScope(state_mapping=pairs) as scope,
-            tf.GradientTape(persistent=True) as tape,
-        ):
-            tape.watch(values)
-            images = tf.image.convert_image_dtype(images, tf.float32)
-            step, seed = tf.constant(3, tf.int64), tf.constant([0, 3])
-            terms = model.loss_terms(images, step, seed, training=True)
-        learned = [value for value, trains in zip(values, is_trained, strict=True) if trains]
-        gradients = [
-            tape.gradient(terms[name], learned, unconnected_gradients="zero") for name in losses
-        ]
-        return terms, gradients, [scope.get_current_value(each) for each in variables]
-
-    specs = [tf.TensorSpec(each.shape, each.dtype) for each in variables]
-    return tf.function(function, autograph=False, jit_compile=True), (IMAGES, *specs)
+def test_what_xla_does_not_know_is_found():
+    function = tf.function(lambda x: tf.image.resize(x, [4, 4], "area"), jit_compile=True)
+    with pytest.raises(ValueError, match="ResizeArea"):
+        function.experimental_get_compiler_ir(tf.TensorSpec([1, 8, 8, 3]))(platform_name="GPU")
 
 
 def _function(function, *specs):
@@ -274,11 +236,9 @@ def test_tensorflows_optimizers_keep_a_step_on_the_gpu(trained):
     """As a machine with a GPU would run it, which TensorFlow's optimizers are told of."""
     model, step = trained
     graph = step.get_concrete_function(IMAGES).graph
-    with _machine() as machine:
-        known = machine.GetSupportedDevices(_item(graph))
-        optimized = tf.Graph()
-        with optimized.as_default():
-            tf.graph_util.import_graph_def(_optimized(graph, machine), name="")
+    with absent_gpu.machine() as machine:
+        known = absent_gpu.known_to(graph, machine)
+        optimized = absent_gpu.optimized(graph, machine)
     # TensorFlow looks kernels up as we do.
     assert len(known) > 1000
     assert all(any("GPU" in device for device in devices) for devices in known.values())
@@ -290,42 +250,3 @@ def test_tensorflows_optimizers_keep_a_step_on_the_gpu(trained):
     # Channels are last for bfloat16's matrix units, first else.
     layouts = {op.get_attr("data_format") for op in operations if op.type == "Conv2D"}
     assert layouts == {b"NHWC" if model.dtype_policy.name == "mixed_bfloat16" else b"NCHW"}
-
-
-@contextlib.contextmanager
-def _machine():
-    """A processor and a GPU that are not there, as TensorFlow's optimizers know machines."""
-    ampere = {"architecture": "8.0", "cuda": "12050", "cudnn": "9000"}
-    devices = [
-        device_properties_pb2.NamedDevice(
-            name=f"{HOST}/device:{kind}:0",
-            properties=device_properties_pb2.DeviceProperties(
-                type=kind, frequency=1000, num_cores=4, environment=environment
-            ),
-        )
-        for kind, environment in (("CPU", {}), ("GPU", ampere))
-    ]
-    machine = cluster.Cluster(devices=devices)
-    yield machine
-    machine.Shutdown()
-
-
-def _meta_graph(graph):
-    """A graph, all of it on the GPU, that is run for what it changes and gives back."""
-    definition = graph.as_graph_def()
-    for node in definition.node:
-        node.device = f"{HOST}/device:GPU:0"
-    meta = meta_graph_pb2.MetaGraphDef(graph_def=definition)
-    wanted = [op.name for op in graph.get_operations() if re.match("Assign|ResourceApply", op.type)]
-    wanted += [tensor.op.name for tensor in graph.outputs]
-    meta.collection_def["train_op"].node_list.value.extend(wanted)
-    return meta
-
-
-def _item(graph):
-    return item.Item(_meta_graph(graph), ignore_colocation=True)
-
-
-def _optimized(graph, machine):
-    config = config_pb2.ConfigProto()
-    return tf_optimizer.OptimizeGraph(config, _meta_graph(graph), cluster=machine)
