@@ -97,8 +97,9 @@ def exclusive_kl(logits: tf.Tensor) -> tf.Tensor:
 def log_sum_exp(values: tf.Tensor) -> tf.Tensor:
     """log Σ exp over the last axis, which stays as one of length 1.
 
-    As `tf.reduce_logsumexp`, but for its scalar that stands in for an infinite maximum: at that
-    TensorFlow's optimizer of GPUs' layouts gives up the whole step (tensorflow#98985).
+    As `tf.reduce_logsumexp`, to the last bit, but for the scalar that it puts in place of an
+    infinite maximum: at that TensorFlow's optimizer of layouts, which puts channels first for a
+    GPU's float32 convolutions, gives up the whole step (TF 2.21).
 
     Args:
         values: [..., n], finite.

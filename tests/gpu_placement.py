@@ -114,26 +114,33 @@ def copies(graph: tf.Graph, on_host: Collection[str] = ()) -> list[Copy]:
         graph: of a concrete function.
         on_host: as of `misplaced`.
     """
-    found = []
+    found = {}  # A tensor with several readers goes once.
     for path, inner, is_on_host in graphs(graph, on_host):
         if is_on_host:
             continue
         for op in inner.get_operations():
             inputs, _ = _on_host(op)
             for tensor, wanted in zip(op.inputs, inputs, strict=True):
-                found += _copy(tensor, wanted, op.type, path + op.name)
+                if _is_copied(tensor, wanted):
+                    copy = _copy(tensor, wanted, op.type, path + op.name)
+                    found.setdefault((path, tensor.name, wanted), copy)
         for tensor in inner.outputs if path else ():
-            found += _copy(tensor, _by_type(tensor), "output", path)
-    return found
+            if _is_copied(tensor, _by_type(tensor)):
+                copy = _copy(tensor, _by_type(tensor), "output", path)
+                found.setdefault((path, tensor.name, copy.to_host), copy)
+    return list(found.values())
 
 
-def _copy(tensor, wanted_on_host, reader, where):
+def _is_copied(tensor, wanted_on_host):
     _, outputs = _on_host(tensor.op)
     if outputs[tensor.value_index] == wanted_on_host:
-        return []
-    if tensor.op.type == "Const" and not any(map(_has_place, tensor.consumers())):
-        return []  # a constant is put where its readers are
-    return [Copy(wanted_on_host, tensor.op.type, reader, tensor.dtype, tensor.shape, where)]
+        return False
+    # A constant is put where its readers are.
+    return tensor.op.type != "Const" or any(map(_has_place, tensor.consumers()))
+
+
+def _copy(tensor, to_host, reader, where):
+    return Copy(to_host, tensor.op.type, reader, tensor.dtype, tensor.shape, where)
 
 
 def _functions(op):

@@ -81,7 +81,7 @@ def trained(request):
     )
     model = models.from_settings(config, dtype=precision)
     model.compile(optimizers.of_settings(config, steps_per_epoch=10))
-    step = tf.function(model.train_step, autograph=False, jit_compile=True)
+    step = tf.function(model.train_step, autograph=False)
     with absent_gpu.seen():
         step.get_concrete_function(IMAGES)
     return model, step
@@ -159,6 +159,7 @@ def test_xla_compiles_a_training_step(trained, gpu_seen):
     XLA says its first form (HLO) for a GPU that is not there, but not of functions with variables.
     """
     model, step = trained
+    step = tf.function(step, autograph=False, jit_compile=True)
     hlo = step.experimental_get_compiler_ir(IMAGES)(stage="hlo")
     _assert_whole(hlo)
     function, inputs = absent_gpu.without_variables(model, IMAGES)
@@ -246,7 +247,7 @@ def test_tensorflows_optimizers_keep_a_step_on_the_gpu(trained):
     assert len(operations) < 0.8 * len(graph.get_operations())
     assert not gpu_placement.misplaced(optimized)
     # Seeds and conditions, a number each.
-    assert sum(copy.to_host for copy in gpu_placement.copies(optimized)) <= 16
+    assert sum(copy.to_host for copy in gpu_placement.copies(optimized)) <= 8
     # Channels are last for bfloat16's matrix units, first else.
     layouts = {op.get_attr("data_format") for op in operations if op.type == "Conv2D"}
     assert layouts == {b"NHWC" if model.dtype_policy.name == "mixed_bfloat16" else b"NCHW"}
