@@ -94,6 +94,20 @@ def exclusive_kl(logits: tf.Tensor) -> tf.Tensor:
     return categorical_kl(tf.concat([logits, tf.zeros_like(logits[..., :1])], axis=-1))
 
 
+def log_sum_exp(values: tf.Tensor) -> tf.Tensor:
+    """log Σ exp over the last axis, which stays as one of length 1.
+
+    As `tf.reduce_logsumexp`, to the last bit, but for the scalar that it puts in place of an
+    infinite maximum: at that TensorFlow's optimizer of layouts, which puts channels first for a
+    GPU's float32 convolutions, gives up the whole step (TF 2.21).
+
+    Args:
+        values: [..., n], finite.
+    """
+    greatest = tf.stop_gradient(tf.reduce_max(values, axis=-1, keepdims=True))
+    return greatest + tf.math.log(tf.reduce_sum(tf.exp(values - greatest), axis=-1, keepdims=True))
+
+
 def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tensor) -> tf.Tensor:
     """How far occurrence is from what each place is said to show, summed over the locations.
 
@@ -111,11 +125,9 @@ def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tens
     """
     logits = tf.cast(logits, tf.float32)
     nothing = tf.zeros_like(logits[..., :1])
-    everything = tf.reduce_logsumexp(
-        tf.concat([logits, nothing], axis=-1), axis=-1, keepdims=True
-    )  # [batch, h, w, 1]
+    everything = log_sum_exp(tf.concat([logits, nothing], axis=-1))  # [batch, h, w, 1]
     free = tf.where(taught, -1e9, logits)
-    log_rest = tf.reduce_logsumexp(tf.concat([free, nothing], axis=-1), axis=-1, keepdims=True)
+    log_rest = log_sum_exp(tf.concat([free, nothing], axis=-1))
     rest = 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)
     return -_sum_over_image(shares * (logits - everything)) - _sum_over_image(
         rest * (log_rest - everything)

@@ -62,6 +62,24 @@ def test_exclusive_kl_against_hand_values():
     np.testing.assert_allclose(losses.exclusive_kl(logits), expected, rtol=1e-5)
 
 
+def test_log_sum_exp_is_tensorflows_to_the_last_bit():
+    values = tf.constant(np.random.default_rng(0).normal(0.0, 50.0, (7, 5, 9)), tf.float32)
+    values = tf.concat([values, tf.fill([7, 5, 1], -1e9)], axis=-1)
+    results = []
+    for function in (
+        losses.log_sum_exp,
+        lambda x: tf.reduce_logsumexp(x, axis=-1, keepdims=True),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            result = function(values)
+        results.append((result, tape.gradient(result, values)))
+    (ours, our_gradient), (theirs, their_gradient) = results
+    assert ours.shape == (7, 5, 1)
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(our_gradient, their_gradient)
+
+
 def test_teaching_cross_entropy_against_hand_values():
     # Two parts are taught, one is free, and nothing has 0.1.
     q = np.array([0.4, 0.3, 0.2, 0.1])

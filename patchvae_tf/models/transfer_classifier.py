@@ -197,7 +197,7 @@ class TransferClassifier(FeatureClassifier):
 
 
 def _ranks(logits, labels):
-    """How many classes come before the label, int32 [batch].
+    """How many classes come before the label, int64 [batch].
 
     Of equal logits the first class comes first: a network that gives all classes the same is right
     no more often than by chance.
@@ -205,4 +205,5 @@ def _ranks(logits, labels):
     own = tf.gather(logits, labels, batch_dims=1)[:, tf.newaxis]  # [batch, 1]
     earlier = tf.range(tf.shape(logits)[1], dtype=labels.dtype) < labels[:, tf.newaxis]
     before = (logits > own) | ((logits == own) & earlier)  # [batch, num_classes]
-    return tf.reduce_sum(tf.cast(before, tf.int32), axis=1)
+    # Sums of int32 are taken on the host, where a GPU would have to bring the whole array.
+    return tf.reduce_sum(tf.cast(before, tf.int64), axis=1)

@@ -5,7 +5,7 @@ import typing
 import keras
 import tensorflow as tf
 
-from patchvae_tf import backbones
+from patchvae_tf import backbones, losses
 from patchvae_tf.layers import Conv2D
 from patchvae_tf.parts import discovery, templates
 from patchvae_tf.parts.edges import edge_map
@@ -179,7 +179,7 @@ class PartTeacher(keras.layers.Layer):
         logits = tf.cast(self.occurrence_head(features), tf.float32)  # [batch, h, w, num_parts]
         nothing = tf.zeros_like(logits[..., :1])
         free = tf.concat([tf.where(self.is_taught, -_NEVER, logits), nothing], axis=-1)
-        rest = tf.reduce_logsumexp(free, axis=-1, keepdims=True)  # a free part, or nothing
+        rest = losses.log_sum_exp(free)  # a free part, or nothing
         taught = tf.where(self.is_taught, logits, -_NEVER)
         sharper = tf.concat([taught, rest], axis=-1) / _TEMPERATURE + self.offsets
         return tf.nn.softmax(sharper)[..., :-1]
