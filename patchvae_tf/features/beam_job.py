@@ -187,6 +187,11 @@ def _facts(model, file_systems):
 
 def _shapes(facts, names, model):
     """Output -> shape of a row."""
+    if "serving_bytes" not in facts["signatures"]:
+        raise InputError(
+            f"{model} takes images of {facts['channels']} channels, and Beam reads files of 1, 3 "
+            "or 4. Use patchvae features."
+        )
     offered = dict(facts["signatures"]["serving_bytes"]["outputs"])
     del offered["valid"]
     loaded.check_outputs(names, set(offered), model)

@@ -9,11 +9,13 @@ are here.
 import abc
 import contextlib
 import os
+import pathlib
 import typing
 from collections.abc import Callable
 
 from patchvae_tf import interruption, runs, startup
 from patchvae_tf.cluster import workers
+from patchvae_tf.errors import InputError
 from patchvae_tf.training.execution import Execution
 
 if typing.TYPE_CHECKING:
@@ -127,9 +129,21 @@ def run(
         RunError: training cannot go on.
         interruption.Stop: stopped on request, all saved.
     """
+    _check_apart(trainer, folder)
     cluster = workers.from_environment()
     with runs.RunFolder(folder, trainer.folder_setting, cluster.is_chief) as run_folder:
         _run(trainer, run_folder, cluster, stop_request)
+
+
+def _check_apart(trainer, folder):
+    """Raises InputError where the run's folder would be taken for the data set from now on."""
+    dataset, setting = trainer.config.dataset, trainer.folder_setting
+    one, other = (pathlib.Path(path).expanduser().resolve() for path in (folder, dataset))
+    if one == other and dataset != "parts":  # which is no folder, whatever is called so
+        raise InputError(
+            f"{setting} {folder} is the data set's name, or its folder: the run would lie among "
+            f"its images. Choose another {setting}."
+        )
 
 
 def _run(trainer, run_folder, cluster, stop_request):

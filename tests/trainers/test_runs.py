@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+import patchvae_tf
 from patchvae_tf import InputError, runs
 
 
@@ -59,6 +60,14 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written: .*Choose another run_dir"):
         runs.RunFolder(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("run_dir", ["cifar100", "./cifar100/"])
+def test_a_run_is_not_called_as_its_data_set(run_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="is the data set's name, or its folder: .* another run_d"):
+        patchvae_tf.train(run_dir, dataset="cifar100", epochs=1)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"3", b"", b'{"a": "\xff"}'])
