@@ -65,7 +65,7 @@ def function(
     kept = [name for name in names if name != FEATURES]
     model = source.load()
     answer = loaded.answering(model, list(dict.fromkeys([*kept, *made_of])), source.title)
-    again = loaded.answering(model, made_of, source.title)
+    answer_crop = loaded.answering(model, made_of, source.title)
     boxes = pooling.boxes(how.crops)
 
     def outputs(images):
@@ -73,7 +73,7 @@ def function(
         if made_of:
             vector = how.vector([answers[name] for name in made_of])
             for number, box in enumerate(boxes):
-                cropped = again(pooling.crop(images, box, mirrored=number % 2 == 0))
+                cropped = answer_crop(pooling.crop(images, box, mirrored=number % 2 == 0))
                 vector += how.vector([cropped[name] for name in made_of])
             answers[FEATURES] = vector / how.crops if len(boxes) else vector
         return {name: answers[name] for name in names}
