@@ -28,8 +28,7 @@ def decode_image(encoded: tf.Tensor, pixels: Pixels = _RGB) -> tf.Tensor:
     Args:
         encoded: scalar string tensor, the bytes of the file.
         pixels: Pixels of 3 channels; of 1, the brightness; or of 4: with alpha, of PNG, BMP and
-            WEBP. With a `value_range` all 16 bits count; those of 8-bit images are 257 times
-            theirs.
+            WEBP. With a `value_range` all bits of a 16-bit PNG count, else the upper eight.
 
     Returns:
         uint8 [height, width, channels].
