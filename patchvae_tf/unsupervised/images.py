@@ -188,6 +188,6 @@ def _check_streaming(config, examples, data_services):
     if data_services and examples.needs_python:
         raise InputError(
             f"data_service cannot read {config.dataset}: array_record and TIFF files are read by "
-            "Python, in this process alone. Leave it out, or prepare the data set as TFRecord files."
+            "Python, in this process alone. Leave it out, or prepare them as TFRecord files."
         )
     services.check(data_services)

@@ -170,7 +170,7 @@ def test_what_cannot_be_streamed_or_served_is_refused(records, tmp_path):
     with pytest.raises(InputError, match=f"no data service answers at localhost:{port} .*refused"):
         load("noise", [f"localhost:{port}"], data_dir=str(records), streamed=True)
     _write_records(tmp_path, file_format="array_record")
-    with pytest.raises(InputError, match="array_record files are read by Python"):
+    with pytest.raises(InputError, match="array_record and TIFF files are read by Python"):
         load("noise", [f"localhost:{port}"], data_dir=str(tmp_path), streamed=True)
     assert load("noise", data_dir=str(records), streamed=True).is_streamed
     assert not load("noise", data_dir=str(records)).is_streamed
