@@ -43,6 +43,7 @@ def main(argv):
     from patchvae_tf.evaluation.classifiers import MOST_TRAINING_IMAGES
     from patchvae_tf.models import MODELS
     from patchvae_tf.models.base import UnsupervisedModel
+    from patchvae_tf.settings.pixels import Pixels
     from patchvae_tf.training import devices
 
     given = flags.FLAGS
@@ -52,7 +53,13 @@ def main(argv):
     untrained = MODELS[facts.model](**facts.arguments)
     size = given.image_size or trained.image_size
     training, test = (
-        datasets.load(given.dataset, split, image_size=size, data_dir=given.data_dir)
+        datasets.load(
+            given.dataset,
+            split,
+            image_size=size,
+            pixels=Pixels(trained.channels),
+            data_dir=given.data_dir,
+        )
         for split in ("train", given.split)
     )
     training = training.sample(MOST_TRAINING_IMAGES, given.seed)
