@@ -125,8 +125,8 @@ def main(argv):
         part = datasets.load(
             flags.FLAGS.dataset, split, image_size=size, data_dir=flags.FLAGS.data_dir
         )
-        features = features.stage_features(backbone, part.images, stage, pooled=False)
-        parts.append((features, part.labels))
+        flat = features.stage_features(backbone, part.images, stage, pooled=False)
+        parts.append((flat, part.labels))
     result = {
         "dataset": flags.FLAGS.dataset,
         **measure(*parts, seed=flags.FLAGS.seed),
