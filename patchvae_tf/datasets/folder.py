@@ -90,6 +90,11 @@ def folder_examples(root: pathlib.Path, split: str, pixels: Pixels) -> decoding.
     )
 
 
+def split_folder(root: pathlib.Path, split: str) -> pathlib.Path:
+    """The folder that holds the images of a split that `folder_examples` knows."""
+    return _split_folders(root)[_split_of(split)]
+
+
 def _split_of(name):
     """The split that a name means; the name itself where it means none."""
     lower = name.lower()

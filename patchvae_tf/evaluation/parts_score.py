@@ -43,7 +43,17 @@ class PartsScoreConfig(Settings):
     dataset: str = setting(
         "parts",
         "Score",
-        "images whose parts are known: parts, or an .npz file with part_maps or points",
+        "images whose parts are known: parts, an .npz file with part_maps or points, or a folder "
+        "of images with masks or points",
+    )
+    masks: str | None = setting(
+        None,
+        "Score",
+        "folder with a PNG for each image of a folder, of the same name: 0 where no part is, k "
+        "where the k-th is",
+    )
+    points: str | None = setting(
+        None, "Score", "CSV file with the columns image, part, x and y, in pixels of the image"
     )
     split: str | None = setting(
         None,
@@ -90,6 +100,8 @@ def score_run(config: PartsScoreConfig) -> None:
         stride=model.stride,
         seed=seed,
         pixels=Pixels.of(model.channels, value_range),
+        masks=config.masks,
+        points=config.points,
     )
     result = {"dataset": config.dataset, **score_truths(model, truths, seed)}
     runs.write_json(run_dir / "parts_score.json", result)
