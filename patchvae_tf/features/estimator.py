@@ -9,6 +9,7 @@ from patchvae_tf import extras
 from patchvae_tf.errors import InputError
 from patchvae_tf.features import computing, embedding, sources
 from patchvae_tf.features.pooling import Pooling
+from patchvae_tf.settings.pixels import Pixels
 
 extras.require("sklearn", "FeatureExtractor")
 
@@ -68,7 +69,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):
         how = Pooling(self.pooling, self.stage, self.crops)
         source = sources.find(self.model)
         size = computing.checked_size(self.image_size, source)
-        embedding.open_images(_checked(X), size)
+        pixels = Pixels.of(source.channels, self.value_range)
+        embedding.open_images(_checked(X), size, pixels)
         _, shapes = embedding.loaded(self.model, source, how, size)
         self.image_size_ = size
         (self.n_features_out_,) = shapes[computing.FEATURES]
