@@ -16,6 +16,7 @@ from PIL import Image
 from patchvae_tf import InputError
 from patchvae_tf.demo import explanation
 from patchvae_tf.demo import page as demo
+from patchvae_tf.settings.pixels import Pixels
 from tests.export.exporting import ROOT, SIZE
 from tests.testing_utils import random_images
 
@@ -37,7 +38,7 @@ def shown(exported, folder):
 def test_an_image_s_own_file_is_the_nearest(shown, folder, exported):
     index = shown._index
     assert len(index.indices) == 5
-    image = explanation.read_upload((folder / "3.png").read_bytes(), SIZE)
+    image = explanation.read_upload((folder / "3.png").read_bytes(), SIZE, Pixels())
     outputs = exported[0]((image[None] / 255.0).astype("float32"))
     for part in range(4):
         appearance = outputs["appearance_mean"].numpy()[0, part]
@@ -70,17 +71,17 @@ def test_parts_that_do_not_occur_are_not_searched():
 
 def test_uploads_that_are_no_images_get_a_message():
     with pytest.raises(InputError, match="not an image that can be read"):
-        explanation.read_upload(b"nonsense", SIZE)
+        explanation.read_upload(b"nonsense", SIZE, Pixels())
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), "uint8")).save(
         buffer, "PNG"
     )
     with pytest.raises(InputError, match="broken"):
-        explanation.read_upload(buffer.getvalue()[:1000], SIZE)
+        explanation.read_upload(buffer.getvalue()[:1000], SIZE, Pixels())
     buffer = io.BytesIO()
     Image.new("1", (10_000, 6_000)).save(buffer, "PNG")  # a few kilobytes
     with pytest.raises(InputError, match="10000 × 6000 pixels: at most 50 million"):
-        explanation.read_upload(buffer.getvalue(), SIZE)
+        explanation.read_upload(buffer.getvalue(), SIZE, Pixels())
 
 
 def test_settings_that_cannot_be_are_refused(exported, tmp_path):
@@ -98,7 +99,7 @@ def test_settings_that_cannot_be_are_refused(exported, tmp_path):
 def test_an_upload_is_brought_to_size():
     buffer = io.BytesIO()
     Image.fromarray(np.full((50, 80, 3), 77, np.uint8)).save(buffer, "PNG")
-    image = explanation.read_upload(buffer.getvalue(), SIZE)
+    image = explanation.read_upload(buffer.getvalue(), SIZE, Pixels())
     assert image.shape == (SIZE, SIZE, 3)
     assert (image == 77).all()
 
