@@ -20,6 +20,7 @@ METHOD = {
     "datasets",
     "environment",
     "errors",
+    "extras",
     "layers",
     "losses",
     "models",
@@ -35,7 +36,7 @@ METHOD = {
     "visualization",
 }
 MACHINERY = (
-    {"runs", "startup", "interruption", "extras"},
+    {"runs", "startup", "interruption"},
     {"cluster"},
     {"training"},
     {"evaluation"},
