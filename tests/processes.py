@@ -7,6 +7,7 @@ the imports themselves, or about the environment that an interpreter starts in, 
 
 import atexit
 import dataclasses
+import functools
 import multiprocessing
 import os
 import pathlib
@@ -14,6 +15,8 @@ import runpy
 import sys
 import tempfile
 import time
+from multiprocessing import forkserver
+from unittest import mock
 
 ROOT = pathlib.Path(__file__).parents[1]
 OURS = ("patchvae_tf", "export", "trainers")
@@ -36,6 +39,13 @@ _CONTEXT.set_forkserver_preload(
 )
 
 
+@functools.cache
+def _start_server():
+    """Starts what the processes are forked from, as quiet as the commands make TensorFlow."""
+    with mock.patch.dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"):
+        forkserver.ensure_running()
+
+
 @dataclasses.dataclass(frozen=True)
 class Finished:
     """A process that has ended: its exit status, -N by signal N, and what it printed."""
@@ -56,6 +66,7 @@ class Running:
     """
 
     def __init__(self, program, *arguments, folder=ROOT):
+        _start_server()
         self._streams = tempfile.TemporaryDirectory()
         words = [str(program), *map(str, arguments)]
         self._process = _CONTEXT.Process(target=_program, args=(words, folder, self._streams.name))
