@@ -14,9 +14,8 @@ from patchvae_tf.datasets.parts import load_parts
 from patchvae_tf.datasets.prepared_tfds import is_tfds_name, tfds_examples
 from patchvae_tf.datasets.stream import ImageStream, stream_of
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings.pixels import Pixels
+from patchvae_tf.settings.pixels import RGB, Pixels
 
-_RGB = Pixels()
 _cache: dict | None = None  # inside `cached_loading`: arguments of `load` -> ImageSet
 
 
@@ -40,7 +39,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
-    pixels: Pixels = _RGB,
+    pixels: Pixels = RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -52,7 +51,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
-    pixels: Pixels = _RGB,
+    pixels: Pixels = RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -63,7 +62,7 @@ def load(
     split: str = "train",
     *,
     image_size: int,
-    pixels: Pixels = _RGB,
+    pixels: Pixels = RGB,
     data_dir: str | None = None,
     seed: int = 0,
     progress: bool = False,
@@ -109,7 +108,7 @@ def stream(
     split: str = "train",
     *,
     image_size: int,
-    pixels: Pixels = _RGB,
+    pixels: Pixels = RGB,
     data_dir: str | None = None,
     seed: int = 0,
 ) -> ImageStream:

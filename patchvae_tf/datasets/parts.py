@@ -15,9 +15,8 @@ from patchvae_tf.datasets import conversion, storage
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.datasets.part_shapes import PART_NAMES, draw_part
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings.pixels import Pixels
+from patchvae_tf.settings.pixels import RGB, Pixels
 
-_RGB = Pixels()
 NUM_EXAMPLES = {"train": 20_000, "test": 4_000}
 CELL = 8  # Pixels of a side of a cell of the part maps.
 
@@ -52,7 +51,7 @@ _DRAWS = (_QUADRANT_DRAWS, _DISTRACTOR_DRAWS, 4 * _PART_DRAWS, _BACKGROUND_DRAWS
 
 
 def load_parts(
-    split: str, *, image_size: int, seed: int, progress: bool, pixels: Pixels = _RGB
+    split: str, *, image_size: int, seed: int, progress: bool, pixels: Pixels = RGB
 ) -> ImageSet:
     """Generates a split of the data set.
 

@@ -7,9 +7,8 @@ import tensorflow as tf
 
 from patchvae_tf.datasets import conversion, orientation
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings.pixels import Pixels
+from patchvae_tf.settings.pixels import RGB, Pixels
 
-_RGB = Pixels()
 ENCODED_CHANNELS = (1, 3, 4)  # that files other than TIFF have
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
 
@@ -18,7 +17,7 @@ _as_it_is = tf.autograph.experimental.do_not_convert
 
 
 @_as_it_is
-def decode_image(encoded: tf.Tensor, pixels: Pixels = _RGB) -> tf.Tensor:
+def decode_image(encoded: tf.Tensor, pixels: Pixels = RGB) -> tf.Tensor:
     """Decodes a JPEG, PNG, GIF, BMP or WEBP image, an animation's first frame, by default to RGB.
 
     Grey and palette images become RGB, 16-bit ones 8-bit; an alpha channel is dropped. An image

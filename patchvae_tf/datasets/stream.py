@@ -17,9 +17,7 @@ from patchvae_tf.datasets.decoding import (
 from patchvae_tf.datasets.image_files import files_decoding
 from patchvae_tf.datasets.images import ImageSet
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings.pixels import Pixels
-
-_RGB = Pixels()
+from patchvae_tf.settings.pixels import RGB, Pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +48,7 @@ class ImageStream:
 
 
 def stream_files(
-    paths: Sequence[str | os.PathLike], image_size: int, pixels: Pixels = _RGB
+    paths: Sequence[str | os.PathLike], image_size: int, pixels: Pixels = RGB
 ) -> ImageStream:
     """Returns an `ImageStream` over image files, in the order given; keys are their paths.
 
@@ -77,7 +75,7 @@ def stream_files(
     return stream_of(files, image_size)
 
 
-def stream_arrays(values: np.ndarray, image_size: int, pixels: Pixels = _RGB) -> ImageStream:
+def stream_arrays(values: np.ndarray, image_size: int, pixels: Pixels = RGB) -> ImageStream:
     """Returns an `ImageStream` over an array of images; keys are their positions.
 
     Args:

@@ -9,12 +9,14 @@ import tensorflow as tf
 
 from patchvae_tf import extras
 from patchvae_tf.datasets import conversion
+from patchvae_tf.datasets.preprocessing import MAX_PIXELS
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings.pixels import Pixels
 
 SUFFIXES = (".tif", ".tiff")
 
 _CHANNEL_AXES = frozenset("SCQI")  # of tifffile: samples, channels, unknown ones, pages
+_MOST_VALUES = 4 * MAX_PIXELS  # of a file: a small one may claim more, and fill the memory
 _MARKS = (b"II", b"MM")  # how such files begin
 
 
@@ -88,6 +90,8 @@ def _values(encoded):
     try:
         with tifffile.TiffFile(io.BytesIO(encoded)) as file:
             series = file.series[0]
+            if series.size > _MOST_VALUES:
+                raise ValueError(f"it claims {series.size:,} values")
             values, axes = series.asarray(), series.axes
     except Exception as error:  # of many kinds: whatever a damaged file leads the decoder to
         raise ValueError(f"no TIFF image: {error}") from error

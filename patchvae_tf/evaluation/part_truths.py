@@ -10,9 +10,7 @@ import numpy as np
 from patchvae_tf import datasets
 from patchvae_tf.errors import InputError
 from patchvae_tf.evaluation import part_folders, part_grids
-from patchvae_tf.settings.pixels import Pixels
-
-_RGB = Pixels()
+from patchvae_tf.settings.pixels import RGB, Pixels
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,7 +37,7 @@ def load(
     image_size: int,
     stride: int,
     seed: int,
-    pixels: Pixels = _RGB,
+    pixels: Pixels = RGB,
     masks: str | None = None,
     points: str | None = None,
 ) -> PartTruths:

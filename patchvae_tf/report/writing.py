@@ -97,9 +97,8 @@ def write(config: ReportConfig, model: "keras.Model | None" = None) -> pathlib.P
                 model, survey, run_dir, settings, dataset, split
             )
         ]
-    page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
-    with visualization.channels_shown(shown):
         projector.write(run_dir / "tensorboard", survey)
+    page = report_page.page(record, report_pictures.verdict(survey), looked_at, sections)
     runs.write_json(run_dir / "report.json", _numbers(survey, dataset, split))
     path = run_dir / "report.html"
     with runs.replaced_when_whole(path) as temporary:

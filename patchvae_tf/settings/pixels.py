@@ -32,6 +32,9 @@ class Pixels:
         return cls(channels, None if value_range is None else parsed_range(value_range))
 
 
+RGB = Pixels()
+
+
 def value_range_setting() -> typing.Any:
     """The setting `value_range` of every command that reads images."""
     return setting(

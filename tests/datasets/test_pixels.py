@@ -198,6 +198,12 @@ def test_other_files_are_refused(tmp_path, monkeypatch):
         _load(tmp_path, Pixels(2))
 
 
+def test_a_tiff_that_claims_too_much_is_not_opened(monkeypatch):
+    monkeypatch.setattr(tiff, "_MOST_VALUES", 8 * 8 * 3 - 1)
+    with pytest.raises(ValueError, match="it claims 192 values"):
+        tiff._values(_tiff(RGB[0]))
+
+
 def test_axes_of_tiff():
     with pytest.raises(ValueError, match="expected height, width and channels"):
         tiff._values(
