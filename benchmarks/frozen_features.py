@@ -14,10 +14,12 @@ import pathlib
 from absl import app, flags
 
 USAGE = """\
-python -m benchmarks.frozen_features --run_dir=RUN --dataset=cifar100 --data_dir=TFDS_FOLDER
-python -m benchmarks.frozen_features --untrained --dataset=cifar100 --data_dir=TFDS_FOLDER
+python -m benchmarks.frozen_features --model=RUN --dataset=cifar100 --data_dir=TFDS_FOLDER
+python -m benchmarks.frozen_features --model=cifar100 --image_size=48 --dataset=cifar100
+python -m benchmarks.frozen_features --model=random --dataset=cifar100 --validation_examples=5000
 """
 
+RANDOM = "random"  # in place of a model: φ with its first weights
 _EPOCHS, _BATCH_SIZE, _MOMENTUM, _WEIGHT_DECAY = 20, 256, 0.9, 1e-4
 _LEARNING_RATES = {"linear": 0.002, "fc": 0.02}
 _HIDDEN_UNITS, _DROPOUT = 512, 0.5
@@ -103,55 +105,81 @@ def _dense(fan_in, units, activation):
     )
 
 
-def main(argv):
-    """Computes the features, measures, prints the result and writes it beside the run's."""
-    del argv
+def _phi(given, seed):
+    """φ of a run, a preset or `RANDOM`: (Keras model, its last stage, pixels it was trained on)."""
     import keras
 
     import patchvae_tf
-    from patchvae_tf import backbones, datasets, runs
+    from patchvae_tf import backbones, pretrained
+    from patchvae_tf.models.base import UnsupervisedModel
+
+    if given == RANDOM:
+        keras.utils.set_random_seed(seed)
+        return backbones.build(), backbones.stages("resnet9")[-1], 32
+    if pretrained.known(given) is not None:
+        model = UnsupervisedModel.from_preset(given)
+    else:
+        model = patchvae_tf.load_model(given)
+    return model.backbone, model.stages[-1], model.image_size
+
+
+def main(argv):
+    """Computes the features, measures, prints the result and writes it beside the run's."""
+    del argv
+    from patchvae_tf import datasets, runs
     from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
-    run_dir = flags.FLAGS.run_dir
-    size = flags.FLAGS.image_size
-    keras.utils.set_random_seed(flags.FLAGS.seed)
-    backbone, stage = backbones.build(), backbones.stages("resnet9")[-1]
-    if not flags.FLAGS.untrained:
-        model = patchvae_tf.load_model(run_dir)
-        backbone, stage, size = model.backbone, model.stages[-1], model.image_size
-    parts = []
-    for split in ("train", "test"):
-        part = datasets.load(
-            flags.FLAGS.dataset, split, image_size=size, data_dir=flags.FLAGS.data_dir
-        )
-        flat = features.stage_features(backbone, part.images, stage, pooled=False)
-        parts.append((flat, part.labels))
+    given = flags.FLAGS
+    backbone, stage, trained_size = _phi(given.model, given.seed)
+    size = given.image_size or trained_size
+    source = {"image_size": size, "data_dir": given.data_dir}
+    training = datasets.load(given.dataset, "train", **source)
+    if given.validation_examples:
+        scored = f"{given.validation_examples} of train, held out"
+        training, test = datasets.split_validation(training, given.validation_examples, given.seed)
+    else:
+        scored, test = "test", datasets.load(given.dataset, "test", **source)
+    examples = [
+        (features.stage_features(backbone, part.images, stage, pooled=False), part.labels)
+        for part in (training, test)
+    ]
     result = {
-        "dataset": flags.FLAGS.dataset,
-        **measure(*parts, seed=flags.FLAGS.seed),
-        "dimensions": parts[0][0].shape[1],
-        "training_images": len(parts[0][1]),
-        "test_images": len(parts[1][1]),
+        "dataset": given.dataset,
+        "image_size": size,
+        "scored_on": scored,
+        **measure(*examples, seed=given.seed),
+        "dimensions": examples[0][0].shape[1],
+        "training_images": len(examples[0][1]),
+        "test_images": len(examples[1][1]),
         "device": devices.description(),
         "versions": devices.versions(),
     }
     print(json.dumps(result, indent=2))
-    if not flags.FLAGS.untrained:
-        runs.write_json(pathlib.Path(run_dir) / "frozen_features.json", result)
+    run_dir = pathlib.Path(given.model)
+    if (run_dir / "config.json").exists():
+        name = "frozen_features" if size == trained_size else f"frozen_features-{size}"
+        runs.write_json(run_dir / f"{name}.json", result)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_string("run_dir", None, "folder of a finished run")
-    flags.DEFINE_bool("untrained", False, "a φ with its first weights instead of a run's")
+    flags.DEFINE_string(
+        "model", None, f"a finished run, a preset, or {RANDOM!r}: first weights", required=True
+    )
     flags.DEFINE_string("dataset", None, "labelled, with a train and a test part", required=True)
     flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
-    flags.DEFINE_integer("image_size", 32, "of --untrained, in pixels", lower_bound=8)
-    flags.DEFINE_integer("seed", 0, "of first weights, dropout and order", lower_bound=0)
-    flags.register_multi_flags_validator(
-        ["run_dir", "untrained"],
-        lambda given: bool(given["run_dir"]) != given["untrained"],
-        message="give one: --run_dir or --untrained",
+    flags.DEFINE_integer(
+        "image_size",
+        None,
+        "pixels to which images are brought (default: those of the training)",
+        lower_bound=8,
     )
+    flags.DEFINE_integer(
+        "validation_examples",
+        0,
+        "of the training part, scored in place of the test part: to choose by",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer("seed", 0, "of first weights, dropout and order", lower_bound=0)
     app.run(main)
