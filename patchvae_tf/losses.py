@@ -108,7 +108,9 @@ def log_sum_exp(values: tf.Tensor) -> tf.Tensor:
     return greatest + tf.math.log(tf.reduce_sum(tf.exp(values - greatest), axis=-1, keepdims=True))
 
 
-def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tensor) -> tf.Tensor:
+def teaching_cross_entropy(
+    logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tensor, counts: tf.Tensor | bool = True
+) -> tf.Tensor:
     """How far occurrence is from what each place is said to show, summed over the locations.
 
     Formula: −Σ_l Σ_i s[l,i] log q[l,i] − Σ_l (1 − Σ_i s[l,i]) log(1 − Σ_i q[l,i]), i over the parts
@@ -119,6 +121,7 @@ def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tens
         logits: [batch, h, w, num_parts].
         shares: [batch, h, w, num_parts], s, their sum at most 1; 0 for parts that are not taught.
         taught: bool [num_parts].
+        counts: bool, broadcasts to [batch, h, w, 1]: which locations l counts.
 
     Returns:
         float32 [batch], nats per image.
@@ -129,8 +132,9 @@ def teaching_cross_entropy(logits: tf.Tensor, shares: tf.Tensor, taught: tf.Tens
     free = tf.where(taught, -1e9, logits)
     log_rest = log_sum_exp(tf.concat([free, nothing], axis=-1))
     rest = 1.0 - tf.reduce_sum(shares, axis=-1, keepdims=True)
-    return -_sum_over_image(shares * (logits - everything)) - _sum_over_image(
-        rest * (log_rest - everything)
+    counted = tf.cast(counts, tf.float32)
+    return -_sum_over_image(counted * shares * (logits - everything)) - _sum_over_image(
+        counted * rest * (log_rest - everything)
     )
 
 

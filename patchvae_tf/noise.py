@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     CROP = 11
     COLORS = 12
     MASK = 13
+    AFFINE = 14
     OTHER_VIEW = 21
     ORDER = 101
     FLIP = 102

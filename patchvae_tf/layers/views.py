@@ -1,4 +1,4 @@
-"""Views of an image to learn from: a part of it, its colours changed, blocks of it hidden.
+"""Views of an image to learn from: from elsewhere, its colours changed, blocks of it hidden.
 
 Every layer takes images and a seed; without a seed it returns the images as they are. What is drawn
 is drawn for each image, from the seed and the image's place in the global batch alone.
@@ -14,84 +14,14 @@ import tensorflow as tf
 from patchvae_tf import noise
 from patchvae_tf.brightness import brightness
 from patchvae_tf.errors import InputError
+from patchvae_tf.layers.geometric_views import RandomAffine, RandomCrop, View
 from patchvae_tf.settings import Views
 
 _GREY = 0.5  # of a hidden block: 0 on the [-1, 1] scale of the backbone's input
 
 
-class _View(keras.layers.Layer):
-    """What the layers share: float32, and images as they are where there is no seed."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
-
-    def call(self, images, seed=None):
-        return images if seed is None or not self.changes else self._changed(images, seed)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class RandomCrop(_View):
-    """A rectangle of each image, brought back to the image's size by bilinear interpolation.
-
-    Height and width are drawn each for itself, so that the aspect changes too.
-
-    Args:
-        least_side: float in (0, 1], the least height and width, as a share of the image's; 1 for
-            whole images.
-        **kwargs: as of `keras.layers.Layer`.
-
-    Call arguments:
-        images: [batch, H, W, channels].
-        seed: int32 [2], or None for whole images.
-
-    Output shape: that of `images`; float32.
-    """
-
-    def __init__(self, least_side=1.0, **kwargs):
-        super().__init__(**kwargs)
-        if not 0.0 < least_side <= 1.0:
-            raise InputError(
-                f"`least_side` must be above 0 and at most 1. Received: least_side={least_side}"
-            )
-        self.least_side = least_side
-
-    @property
-    def changes(self) -> bool:
-        return self.least_side < 1.0
-
-    def _changed(self, images, seed):
-        batch, height, width, _ = tf.unstack(tf.shape(images))
-        drawn = noise.uniform([batch, 4], seed)
-        rows = self._interpolation(drawn[:, 0], drawn[:, 1], height)  # [batch, H, H]
-        cols = self._interpolation(drawn[:, 2], drawn[:, 3], width)  # [batch, W, W]
-        # b batch, y and x of the view, i and j of the image, c channel
-        return tf.einsum("byi,bijc,bxj->byxc", rows, images, cols)
-
-    def _interpolation(self, side, place, size):
-        """How much of each of `size` pixels is in each of the crop's: [batch, size, size].
-
-        Args:
-            side, place: [batch] in (0, 1): which of the allowed sides, and of the places for it.
-            size: scalar int.
-        """
-        length = tf.cast(size, tf.float32)
-        side = self.least_side + (1.0 - self.least_side) * side  # [batch]
-        start = place * (1.0 - side) * length
-        centres = tf.range(length) + 0.5
-        at = start[:, tf.newaxis] + side[:, tf.newaxis] * centres - 0.5  # [batch, size]
-        at = tf.clip_by_value(at, 0.0, length - 1.0)
-        distance = tf.abs(at[:, :, tf.newaxis] - tf.range(length))  # [batch, size, size]
-        return tf.maximum(1.0 - distance, 0.0)
-
-    def get_config(self):
-        return {**super().get_config(), "least_side": self.least_side}
-
-
-@keras.saving.register_keras_serializable(package="patchvae_tf")
-class ColorJitter(_View):
+class ColorJitter(View):
     """Brightness, contrast and the channels' gains changed; one image in five made grey: all
     channels alike.
 
@@ -140,7 +70,7 @@ class ColorJitter(_View):
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class BlockMasking(_View):
+class BlockMasking(View):
     """Hides square blocks of each image behind grey.
 
     Args:
@@ -190,6 +120,7 @@ class RandomViews:
 
     def __init__(self, views: Views):
         self._crop = RandomCrop(views.crop_side)
+        self._affine = RandomAffine(views.rotation, views.scaling, views.translation)
         self._colors = ColorJitter(views.color_jitter)
         self._mask = BlockMasking(views.mask_share, views.mask_size)
 
@@ -201,17 +132,17 @@ class RandomViews:
             seed: int32 [2], or None for the images themselves, twice.
 
         Returns:
-            (seen, target): each float32 [batch, H, W, channels]. The target is the crop, in [0,
-            1]; what is seen of it has other colours, and blocks of it are hidden.
+            (seen, target): each float32 [batch, H, W, channels]. The target is the image moved,
+            in [0, 1]; what is seen of it has other colours, and blocks of it are hidden.
         """
         if seed is None:
             return images, images
-        target = self.cropped(images, seed)
+        target = self.moved(images, seed)
         seen = self._colors(target, seed=noise.fold_in(seed, noise.Purpose.COLORS))
         return self._mask(seen, seed=noise.fold_in(seed, noise.Purpose.MASK)), target
 
-    def cropped(self, maps: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
-        """The part of images' maps that `first` takes of the images, by the same seed.
+    def moved(self, maps: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Images' maps as `first` takes the images, by the same seed: cropped, turned and so on.
 
         Args:
             maps: float32 [batch, h, w, channels], of whole images.
@@ -222,10 +153,24 @@ class RandomViews:
         """
         if seed is None:
             return maps
-        return self._crop(maps, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        maps = self._crop(maps, seed=noise.fold_in(seed, noise.Purpose.CROP))
+        return self._affine(maps, seed=noise.fold_in(seed, noise.Purpose.AFFINE))
+
+    def within(self, maps: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor:
+        """Which places of `moved` maps show the image, and not what is mirrored beyond its edges.
+
+        Args:
+            maps, seed: as of `moved`.
+
+        Returns:
+            bool [batch, h, w, 1].
+        """
+        if seed is None or not self._affine.changes:
+            return tf.ones_like(maps[..., :1], tf.bool)
+        return self._affine.within(maps, noise.fold_in(seed, noise.Purpose.AFFINE))
 
     def second(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Another view, whole: another crop and other colours, nothing hidden.
+        """Another view, whole: from elsewhere and in other colours, nothing hidden.
 
         Args:
             images: float32 [batch, H, W, channels] in [0, 1].
@@ -235,5 +180,6 @@ class RandomViews:
             float32 [batch, H, W, channels].
         """
         seed = noise.fold_in(seed, noise.Purpose.OTHER_VIEW)
-        view = self._crop(images, seed=noise.fold_in(seed, noise.Purpose.CROP))
-        return self._colors(view, seed=noise.fold_in(seed, noise.Purpose.COLORS))
+        return self._colors(
+            self.moved(images, seed), seed=noise.fold_in(seed, noise.Purpose.COLORS)
+        )

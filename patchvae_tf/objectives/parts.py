@@ -130,21 +130,21 @@ def _agreement_layer(model):
 
 def _teaching(model, batch):
     logits = batch.outputs["occurrence_logits"]
-    teacher = model.teaching
-
-    def by_templates():
-        return teacher(batch.target, tf.shape(logits)[1:3])
-
-    def by_own_maps():
-        return model.random_views.cropped(teacher.own_maps(batch.images), batch.seed)
-
+    teacher, views = model.teaching, model.random_views
     is_own = batch.step >= model.objective.template_steps
     if batch.training:
         teacher.follow(model.backbone, model.occurrence_head, is_own)
-    shares = tf.cond(is_own, by_own_maps, by_templates)
+    # Of whole images: what a view shows at a place is what they show where that place is from.
+    shares = tf.cond(
+        is_own,
+        lambda: teacher.own_maps(batch.images),
+        lambda: teacher(batch.images, tf.shape(logits)[1:3]),
+    )
     if batch.training:
         teacher.balance(shares, is_own)
-    return losses.teaching_cross_entropy(logits, tf.stop_gradient(shares), model.teaching.is_taught)
+    moved = tf.stop_gradient(views.moved(shares, batch.seed))
+    counts = views.within(shares, batch.seed)
+    return losses.teaching_cross_entropy(logits, moved, teacher.is_taught, counts)
 
 
 def _teaching_layer(model):

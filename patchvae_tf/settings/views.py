@@ -20,6 +20,27 @@ class Views(Settings):
         above=0.0,
         maximum=1.0,
     )
+    rotation: float = setting(
+        0.0,
+        "Views",
+        "greatest angle in degrees by which what training takes is turned; 0: upright",
+        minimum=0.0,
+        maximum=180.0,
+    )
+    scaling: float = setting(
+        1.0,
+        "Views",
+        "greatest factor by which what training takes is made larger or smaller; 1: as it is",
+        minimum=1.0,
+        maximum=4.0,
+    )
+    translation: float = setting(
+        0.0,
+        "Views",
+        "greatest shift of what training takes, as a share of the image's side; 0: none",
+        minimum=0.0,
+        maximum=1.0,
+    )
     color_jitter: float = setting(
         0.0,
         "Views",

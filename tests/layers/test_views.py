@@ -113,7 +113,7 @@ def test_maps_are_cropped_as_the_images_were():
     views = RandomViews(Views(crop_side=0.5))
     _, target = views.first(tf.constant(ramp), SEED)
     places = ramp.reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))
-    cropped = views.cropped(tf.constant(places), SEED).numpy()[:, 2:-2, 2:-2]
+    cropped = views.moved(tf.constant(places), SEED).numpy()[:, 2:-2, 2:-2]
     expected = target.numpy().reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))[:, 2:-2, 2:-2]
     np.testing.assert_allclose(cropped, expected, atol=1e-3)
-    np.testing.assert_array_equal(views.cropped(tf.constant(places), None), places)
+    np.testing.assert_array_equal(views.moved(tf.constant(places), None), places)
