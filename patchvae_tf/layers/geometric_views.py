@@ -28,44 +28,49 @@ class View(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
 class RandomCrop(View):
-    """A rectangle of each image, brought back to the image's size by bilinear interpolation.
+    """A rectangle of each image, brought to one size by bilinear interpolation.
 
     Height and width are drawn each for itself, so that the aspect changes too.
 
     Args:
         least_side: float in (0, 1], the least height and width, as a share of the image's; 1 for
             whole images.
+        scale: float in (0, 1], the views' height and width in pixels, as a share of the image's;
+            what shrinks is averaged (a triangle filter), so that nothing is skipped.
         **kwargs: as of `keras.layers.Layer`.
 
     Call arguments:
         images: [batch, H, W, channels].
-        seed: int32 [2], or None for whole images.
+        seed: int32 [2], or None for the images themselves.
 
-    Output shape: that of `images`; float32.
+    Output shape: [batch, scale * H, scale * W, channels], rounded; float32.
     """
 
-    def __init__(self, least_side=1.0, **kwargs):
+    def __init__(self, least_side=1.0, scale=1.0, **kwargs):
         super().__init__(**kwargs)
         if not 0.0 < least_side <= 1.0:
             raise InputError(
                 f"`least_side` must be above 0 and at most 1. Received: least_side={least_side}"
             )
+        if not 0.0 < scale <= 1.0:
+            raise InputError(f"`scale` must be above 0 and at most 1. Received: scale={scale}")
         self.least_side = least_side
+        self.scale = scale
 
     @property
     def changes(self) -> bool:
-        return self.least_side < 1.0
+        return self.least_side < 1.0 or self.scale < 1.0
 
     def _changed(self, images, seed):
         batch, height, width, _ = tf.unstack(tf.shape(images))
         drawn = noise.uniform([batch, 4], seed)
-        rows = self._interpolation(drawn[:, 0], drawn[:, 1], height)  # [batch, H, H]
-        cols = self._interpolation(drawn[:, 2], drawn[:, 3], width)  # [batch, W, W]
+        rows = self._interpolation(drawn[:, 0], drawn[:, 1], height)  # [batch, view's H, H]
+        cols = self._interpolation(drawn[:, 2], drawn[:, 3], width)  # [batch, view's W, W]
         # b batch, y and x of the view, i and j of the image, c channel
         return tf.einsum("byi,bijc,bxj->byxc", rows, images, cols)
 
     def _interpolation(self, side, place, size):
-        """How much of each of `size` pixels is in each of the crop's: [batch, size, size].
+        """How much of each of `size` pixels is in each of the view's: [batch, of the view, size].
 
         Args:
             side, place: [batch] in (0, 1): which of the allowed sides, and of the places for it.
@@ -74,14 +79,25 @@ class RandomCrop(View):
         length = tf.cast(size, tf.float32)
         side = self.least_side + (1.0 - self.least_side) * side  # [batch]
         start = place * (1.0 - side) * length
-        centres = tf.range(length) + 0.5
-        at = start[:, tf.newaxis] + side[:, tf.newaxis] * centres - 0.5  # [batch, size]
+        view = tf.round(self.scale * length)  # pixels
+        step = side * (
+            length / view
+        )  # [batch], pixels of the image from one of the view to another
+        centres = tf.range(view) + 0.5
+        at = start[:, tf.newaxis] + step[:, tf.newaxis] * centres - 0.5  # [batch, of the view]
         at = tf.clip_by_value(at, 0.0, length - 1.0)
-        distance = tf.abs(at[:, :, tf.newaxis] - tf.range(length))  # [batch, size, size]
-        return tf.maximum(1.0 - distance, 0.0)
+        distance = tf.abs(at[:, :, tf.newaxis] - tf.range(length))  # [batch, of the view, size]
+        if self.scale == 1.0:  # no view is smaller than what it shows
+            return tf.maximum(1.0 - distance, 0.0)
+        shares = tf.maximum(1.0 - distance / tf.maximum(step, 1.0)[:, tf.newaxis, tf.newaxis], 0.0)
+        return shares / tf.reduce_sum(shares, axis=-1, keepdims=True)
+
+    def compute_output_shape(self, input_shape):
+        batch, *sides, channels = input_shape
+        return (batch, *(side and round(self.scale * side) for side in sides), channels)
 
     def get_config(self):
-        return {**super().get_config(), "least_side": self.least_side}
+        return {**super().get_config(), "least_side": self.least_side, "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")

@@ -116,10 +116,11 @@ class RandomViews:
 
     Args:
         views: settings.Views.
+        scale: float in (0, 1], the views' sides in pixels, as a share of the images'.
     """
 
-    def __init__(self, views: Views):
-        self._crop = RandomCrop(views.crop_side)
+    def __init__(self, views: Views, scale: float = 1.0):
+        self._crop = RandomCrop(views.crop_side, scale)
         self._affine = RandomAffine(views.rotation, views.scaling, views.translation)
         self._colors = ColorJitter(views.color_jitter)
         self._mask = BlockMasking(views.mask_share, views.mask_size)
@@ -132,8 +133,9 @@ class RandomViews:
             seed: int32 [2], or None for the images themselves, twice.
 
         Returns:
-            (seen, target): each float32 [batch, H, W, channels]. The target is the image moved,
-            in [0, 1]; what is seen of it has other colours, and blocks of it are hidden.
+            (seen, target): each float32 [batch, view's H, view's W, channels]. The target is the
+            image moved, in [0, 1]; what is seen of it has other colours, and blocks of it are
+            hidden.
         """
         if seed is None:
             return images, images

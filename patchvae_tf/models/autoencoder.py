@@ -26,9 +26,12 @@ class Autoencoder(UnsupervisedModel):
         super().__init__(image_size, backbone, stride, channels, seed, **kwargs)
         self.objective = _settings(self.objective_class, objective)
         self.views = _settings(Views, views)
-        self.views.check_size(image_size)
+        if not self.any_size:
+            self.views.check_full_scale("a code of the whole image is made from one size")
+        view_size = self.views.view_size(image_size, self.stride)
+        self.views.check_size(view_size)
         self.laplacian_weights = LaplacianWeights(block_size=self.stride)
-        self.random_views = RandomViews(self.views)
+        self.random_views = RandomViews(self.views, view_size / image_size)
         if self.objective.adversarial_weight:
             with dtype_policy_scope(self.dtype_policy):
                 self.discriminator = image_discriminator(channels)

@@ -112,6 +112,7 @@ class PatchVAE(Autoencoder):
             num_parts, appearance_dim, occurrence, hard_occurrence, independent_decoders
         )
         self.objective.check_code(code)
+        self.objective.check_views(self.views)
         self.num_parts = num_parts
         self.appearance_dim = appearance_dim
         self.occurrence = occurrence

@@ -11,6 +11,7 @@ from patchvae_tf.settings.fields import Settings, setting
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.settings.architecture import PartCode
+    from patchvae_tf.settings.views import Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,6 +142,11 @@ class PartObjective(Reconstruction):
                 "part_reconstruction_weight needs independent_decoders: one decoder for all parts "
                 f"makes no image of a part. Received: {self.part_reconstruction_weight}"
             )
+
+    def check_views(self, views: "Views") -> None:
+        """Raises InputError where the objective does not go with the `Views`."""
+        if self.teaching_weight:
+            views.check_full_scale("with teaching_weight parts are looked for in one size")
 
 
 @dataclasses.dataclass(frozen=True)

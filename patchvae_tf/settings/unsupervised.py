@@ -179,8 +179,9 @@ class PatchVAEConfig(PartObjective, PartCode, Views, UnsupervisedConfig):
     """The settings of a PatchVAE's training."""
 
     def check(self) -> None:
-        """The objective goes with the code, and blocks fill the image."""
+        """The objective goes with the code and the views, and blocks fill the image."""
         self.check_code(self)
+        self.check_views(self)
         self.check_size(self.image_size)
 
 
@@ -189,7 +190,8 @@ class BetaVAEConfig(BetaVAEObjective, GlobalCode, Views, UnsupervisedConfig):
     """The settings of a β-VAE's training."""
 
     def check(self) -> None:
-        """Blocks fill the image."""
+        """Blocks fill the image, which is seen in its own size."""
+        self.check_full_scale("a code of the whole image is made from one size")
         self.check_size(self.image_size)
 
 

@@ -20,6 +20,14 @@ class Views(Settings):
         above=0.0,
         maximum=1.0,
     )
+    view_scale: float = setting(
+        1.0,
+        "Views",
+        "side in pixels of what training takes, as a share of image_size, about; below 1 a step is "
+        "cheaper",
+        above=0.0,
+        maximum=1.0,
+    )
     rotation: float = setting(
         0.0,
         "Views",
@@ -59,10 +67,21 @@ class Views(Settings):
         4, "Views", "side of a hidden block in pixels; divides image_size", minimum=1, rare=True
     )
 
+    def view_size(self, image_size: int, stride: int) -> int:
+        """Side of the views in pixels: the multiple of `stride` that is next to `view_scale`'s."""
+        return max(1, round(self.view_scale * image_size / stride)) * stride
+
     def check_size(self, image_size: int) -> None:
         """Raises InputError unless blocks of `mask_size` fill an image of `image_size` pixels."""
         if image_size % self.mask_size:
             raise InputError(
                 f"mask_size must divide image_size, {image_size}. Received: {self.mask_size}. "
                 "Use e.g. 4 or 8."
+            )
+
+    def check_full_scale(self, because: str) -> None:
+        """Raises InputError unless views have as many pixels as the images."""
+        if self.view_scale != 1.0:
+            raise InputError(
+                f"view_scale must be 1 here: {because}. Received: {self.view_scale}. Leave it out."
             )

@@ -27,7 +27,10 @@ def test_contract_and_what_it_leaves_alone(layer_class, arguments):
     assert np.abs(layer(IMAGES, seed=SEED + 1) - changed).max() > 0.01
 
 
-@pytest.mark.parametrize(("layer_class", "arguments"), CHANGING)
+SMALLER = (RandomCrop, {"least_side": 0.5, "scale": 0.5})
+
+
+@pytest.mark.parametrize(("layer_class", "arguments"), [*CHANGING, SMALLER])
 def test_two_replicas_change_the_global_batch_as_one(layer_class, arguments, two_replicas):
     layer = layer_class(**arguments)
     whole = layer(IMAGES, seed=SEED)
@@ -37,6 +40,33 @@ def test_two_replicas_change_the_global_batch_as_one(layer_class, arguments, two
     changed = two_replicas.run(lambda images: layer(images, seed=SEED), args=(halves,))
     together = np.concatenate(two_replicas.experimental_local_results(changed))
     np.testing.assert_allclose(together, whole, rtol=0, atol=1e-6)
+
+
+def test_a_view_of_fewer_pixels_is_the_mean_of_what_it_shows():
+    # A whole image at half its size: a triangle of two pixels to either side of each middle.
+    images = random_images(2, 8)
+    halves = RandomCrop(1.0, scale=0.5)(images, seed=SEED)
+    assert halves.shape == (2, 4, 4, 3)
+    weights = np.zeros((4, 8), "float32")
+    for row in range(4):
+        weights[row] = np.maximum(1 - np.abs(2 * row + 0.5 - np.arange(8)) / 2, 0)
+    weights /= weights.sum(axis=1, keepdims=True)
+    expected = np.einsum("yi,bijc,xj->byxc", weights, images, weights)
+    np.testing.assert_allclose(halves, expected, atol=1e-6)
+    assert RandomCrop(1.0, scale=0.5).compute_output_shape((None, 8, 8, 3)) == (None, 4, 4, 3)
+
+
+def test_a_crop_of_fewer_pixels_shows_the_same_rectangle():
+    ramp = np.tile(np.arange(64, dtype="float32"), (100, 64, 1))[..., np.newaxis]
+    full, less = (RandomCrop(0.3, scale=scale)(ramp, seed=SEED)[:, 0, :, 0] for scale in (1, 0.625))
+    assert full.shape == (100, 64)
+    assert less.shape == (100, 40)
+    middles = [
+        (view[:, size // 2 - 1] + view[:, size // 2]) / 2 for view, size in ((full, 64), (less, 40))
+    ]
+    np.testing.assert_allclose(*middles, atol=0.25)  # pixels; the filter's weights are sampled
+    slopes = [np.mean(np.diff(view[:, 5:-5], axis=1), axis=1) for view in (full, less)]
+    np.testing.assert_allclose(slopes[1], slopes[0] * 64 / 40, rtol=0.02)
 
 
 def test_a_crop_shows_a_rectangle_of_the_image():

@@ -20,7 +20,7 @@ def _model(**kwargs):
     keras.utils.set_random_seed(0)
     small = {"image_size": 16, "num_parts": 3, "appearance_dim": 2}
     agreeing = {"objective": PartObjective(agreement_weight=10.0), "views": VIEWS}
-    model = PatchVAE(**small, **{**agreeing, **kwargs})
+    model = PatchVAE(**{**small, **agreeing, **kwargs})
     model.compile(optimizer=keras.optimizers.SGD(1e-6, 0.9))
     return model
 
@@ -143,3 +143,35 @@ def test_keras_file_keeps_views_and_agreement(tmp_path):
 def test_a_block_that_does_not_divide_the_image_is_refused():
     with pytest.raises(InputError, match="mask_size must divide image_size, 16"):
         PatchVAE(image_size=16, views=Views(mask_size=5))
+
+
+def test_views_of_fewer_pixels_are_all_that_training_sees():
+    model = _model(image_size=32, views=Views(crop_side=0.6, view_scale=0.5))
+    images, seed = tf.constant(random_images(4, 32)), tf.constant([1, 2])
+    seen, target = model.random_views.first(images, seed)
+    assert seen.shape == (4, 16, 16, 3)
+    step = tf.constant(0, tf.int64)
+    terms = model.loss_terms(images, step, seed)
+    rebuilt = model(seen, seed=seed)["reconstruction"]
+    weighed = _model(image_size=16).laplacian_weights(target)
+    expected = 4 * tf.reduce_sum(weighed * (rebuilt - target) ** 2, axis=[1, 2, 3])
+    np.testing.assert_allclose(terms["reconstruction"], expected, rtol=1e-4)
+    # Without a seed, as on held-out images, it is the whole image.
+    whole = model.loss_terms(images, step)
+    assert float(tf.reduce_mean(whole["reconstruction"])) > 2 * float(tf.reduce_mean(expected))
+    assert model.encode(images)["occurrence"].shape == (4, 4, 4, 3)
+
+
+@pytest.mark.parametrize(("scale", "size", "view"), [(1.0, 48, 48), (0.67, 48, 32), (0.01, 32, 8)])
+def test_the_views_side_is_a_multiple_of_the_stride(scale, size, view):
+    assert Views(view_scale=scale).view_size(size, 8) == view
+
+
+def test_what_needs_images_in_their_own_size_says_so():
+    fewer = Views(view_scale=0.5)
+    with pytest.raises(InputError, match=r"view_scale must be 1 here: a code of the whole image"):
+        BetaVAE(image_size=32, views=fewer)
+    with pytest.raises(InputError, match=r"with teaching_weight.*Received: 0\.5"):
+        PatchVAE(
+            32, occurrence="exclusive", objective=PartObjective(teaching_weight=1.0), views=fewer
+        )
