@@ -1,4 +1,4 @@
-"""What an exported model sees in one image: the pictures of the demo."""
+"""What a trained model sees in one image: the pictures of the demo."""
 
 import base64
 import dataclasses
@@ -191,6 +191,18 @@ def explain(
             )
         )
     return pictures
+
+
+def compare(image: np.ndarray, rebuilt: np.ndarray, changed: np.ndarray) -> "Figure":
+    """An image, [H, W, channels], rebuilt, and rebuilt of a changed code, and where they differ."""
+    from patchvae_tf import visualization
+
+    difference = np.clip(3 * np.abs(changed - rebuilt), 0, 1)
+    return visualization.picture_table(
+        [[image, rebuilt, changed, difference]],
+        tile_dots=160,
+        column_labels=["image", "rebuilt", "changed", "difference × 3"],
+    )
 
 
 def data_url(figure: "Figure") -> str:

@@ -40,6 +40,14 @@ class Source:
     digest: Callable[[], str]
     load: Callable[[], typing.Any]
 
+    def offers(self, output: str) -> bool:
+        """Whether an output of that name is there, as far as is known before it is loaded."""
+        try:
+            self.check([output])
+        except InputError:
+            return False
+        return True
+
 
 def find(given: "str | os.PathLike | keras.Model") -> Source:
     """The source meant by a preset's name or folder, a run, an export, an .onnx file or a model.

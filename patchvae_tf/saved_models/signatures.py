@@ -24,6 +24,7 @@ a file in `image/encoded` or, as TFDS writes them, in `image`. Files have 1, 3 o
 model for images of others there are neither of the two.
 """
 
+import collections.abc
 import types
 import typing
 
@@ -97,13 +98,11 @@ def inference(model: keras.Model) -> types.SimpleNamespace:
         model: PatchVAE, BetaVAE or BiGAN; left as it is.
 
     Returns:
-        An object with `signatures`: name -> concrete function.
+        An object with `signatures`: name -> concrete function, traced when it is asked for.
     """
     model = with_policy(model, "float32")
     functions = _Functions(model, folding.folded(model.backbone))
-    signatures = {name: functions.concrete(name) for name in ("serving_default", "stages")}
-    # A concrete function does not keep the variables that it reads.
-    return types.SimpleNamespace(signatures=signatures, functions=functions)
+    return types.SimpleNamespace(signatures=_Traced(functions, _names(model)))
 
 
 def encoder(
@@ -167,6 +166,26 @@ def difference(exact: dict, functions: dict, images: "np.ndarray") -> dict[str, 
         "largest_feature": float(tf.reduce_max(tf.abs(expected))),
         "relative": float(tf.norm(found - expected) / tf.norm(expected)),
     }
+
+
+class _Traced(collections.abc.Mapping):
+    """Name -> concrete function of `_Functions`, which lives as long: it holds the variables."""
+
+    def __init__(self, functions, names):
+        self._functions, self._names, self._traced = functions, names, {}
+
+    def __getitem__(self, name):
+        if name not in self._names:
+            raise KeyError(name)
+        if name not in self._traced:
+            self._traced[name] = self._functions.concrete(name)
+        return self._traced[name]
+
+    def __iter__(self):
+        return iter(self._names)
+
+    def __len__(self):
+        return len(self._names)
 
 
 class _Functions:

@@ -54,7 +54,7 @@ def move_part(
     check_part(model, part)
     codes = outputs_of(model, np.asarray(image)[np.newaxis])
     occurrence = codes["occurrence"].copy()  # [1, h, w, num_parts]
-    occurrence[0, ..., part] = _shifted(occurrence[0, ..., part], rows, columns)
+    occurrence[0, ..., part] = shifted(occurrence[0, ..., part], rows, columns)
     return _decoded(model, occurrence, codes["appearance_mean"])
 
 
@@ -85,7 +85,8 @@ def _decoded(model, occurrence, appearance):
     return model.decoder(model.latent_map(occurrence, appearance)).numpy()[0]
 
 
-def _shifted(grid, rows, columns):
+def shifted(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """A grid [h, w] moved down and to the right, filled up with 0."""
     height, width = grid.shape
     moved = np.zeros_like(grid)
     kept = grid[max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)]

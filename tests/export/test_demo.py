@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from patchvae_tf import InputError
-from patchvae_tf.demo import explanation
+from patchvae_tf.demo import editing, explanation
 from patchvae_tf.demo import page as demo
 from patchvae_tf.settings.pixels import Pixels
 from tests.export.exporting import ROOT, SIZE
@@ -50,13 +50,66 @@ def test_an_image_s_own_file_is_the_nearest(shown, folder, exported):
 
 
 def test_pictures_are_named_and_are_png(shown, folder):
-    pictures = shown.pictures((folder / "0.png").read_bytes())
+    pictures = shown.pictures(shown.see((folder / "0.png").read_bytes()))
     assert [title for title, _, _ in pictures] == [
         "What the model rebuilds",
         "Where each part occurs",
         "Images whose part looks most like this one's",
     ]
     assert all(address.startswith("data:image/png;base64,") for _, address, _ in pictures)
+
+
+def _latent(codes):
+    """The latent map that the model itself makes, [h, w, N * d_p]."""
+    return codes["latent"].numpy()[0]
+
+
+def test_a_part_is_left_out_moved_and_given_another_look(exported):
+    model = exported[0]
+    image, donor = random_images(2, SIZE, seed=4)
+    codes, of_donor = model(image[None]), model(donor[None])
+    occurrence = codes["occurrence"].numpy()[0]  # [h, w, N]
+    appearance = codes["appearance_mean"].numpy()[0]  # [N, d_p]
+    np.testing.assert_allclose(editing.latent(occurrence, appearance), _latent(codes), rtol=1e-6)
+
+    size = appearance.shape[1]
+    change = editing.Change(1, occurs=False)
+    without = editing.latent(occurrence, appearance, change).reshape([*occurrence.shape, size])
+    assert not without[:, :, 1].any()
+    others = np.arange(len(appearance)) != 1
+    kept = _latent(codes).reshape([*occurrence.shape, size])
+    np.testing.assert_allclose(without[:, :, others], kept[:, :, others], rtol=1e-6)
+
+    change = editing.Change(1, rows=1, columns=-1)
+    moved = editing.latent(occurrence, appearance, change).reshape([*occurrence.shape, size])
+    np.testing.assert_allclose(moved[1:, :-1, 1], kept[:-1, 1:, 1], rtol=1e-6)
+    assert not moved[0, :, 1].any()
+    assert not moved[:, -1, 1].any()
+
+    look = of_donor["appearance_mean"].numpy()[0, 1]
+    change = editing.Change(1, look=look)
+    swapped = editing.latent(occurrence, appearance, change).reshape([*occurrence.shape, size])
+    np.testing.assert_allclose(swapped[:, :, 1], occurrence[:, :, 1:2] * look, rtol=1e-6)
+    np.testing.assert_array_equal(appearance, codes["appearance_mean"].numpy()[0])
+
+
+def test_what_is_rebuilt_follows_the_change(shown, folder):
+    seen = shown.see((folder / "0.png").read_bytes())
+    as_it_is, _ = shown.changed(seen, editing.Change(0))
+    without, width = shown.changed(seen, editing.Change(0, occurs=False))
+    assert as_it_is.startswith("data:image/png;base64,")
+    assert without != as_it_is
+    assert width > 500
+
+
+def test_a_preset_needs_no_run(folder):
+    of_preset = demo.Demo(demo.DemoConfig(saved_model="parts"))
+    assert of_preset.title == "preset parts"
+    assert of_preset.has_parts
+    seen = of_preset.see((folder / "0.png").read_bytes())
+    latent = editing.latent(seen.outputs["occurrence"], seen.outputs["appearance"])
+    decoded = of_preset._signatures["decode"](latent=latent[None])["images"][0]
+    np.testing.assert_allclose(decoded, seen.reconstruction, atol=1e-4)
 
 
 def test_parts_that_do_not_occur_are_not_searched():
@@ -166,15 +219,24 @@ def test_the_page_in_a_browser(browser, address, folder, tmp_path):
 
     upload(folder / "2.png")
     pictures = wait.until(lambda b: b.find_elements(By.CSS_SELECTOR, "img[alt]"))
-    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "img[alt]")) == 3)
+    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "img[alt]")) == 4)
     pictures = browser.find_elements(By.CSS_SELECTOR, "img[alt]")
     assert [picture.get_attribute("alt") for picture in pictures] == [
         "What the model rebuilds",
         "Where each part occurs",
         "Images whose part looks most like this one's",
+        "Change a part",
     ]
     assert all(int(picture.get_property("naturalWidth")) > 200 for picture in pictures)
     assert "2.png" in text()
+
+    def changed():
+        found = browser.find_elements(By.CSS_SELECTOR, "img[alt='Change a part']")
+        return found[0].get_attribute("src") if found else None
+
+    as_it_was = changed()
+    browser.find_element(By.CSS_SELECTOR, "[role=switch]").click()
+    wait.until(lambda b: changed() not in (None, as_it_was))
 
     broken = tmp_path / "broken.png"
     broken.write_bytes((folder / "1.png").read_bytes()[:60])
@@ -190,5 +252,5 @@ def test_the_page_in_a_browser(browser, address, folder, tmp_path):
     wait.until(lambda b: "larger than 1 MB" in text())
 
     upload(folder / "4.png")  # and it still answers
-    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "img[alt]")) == 3)
+    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, "img[alt]")) == 4)
     assert "4.png" in text()
