@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from benchmarks import frozen_features
+from tests import processes
 
 
 def _examples(count, seed, signal=1.0):
@@ -24,3 +27,22 @@ def test_chance_is_not_exceeded():
     result = frozen_features.measure(training, test, seed=0)
     assert result["linear"] == pytest.approx(1 / 3, abs=0.08)
     assert result["fc"] == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_a_preset_is_read_at_the_size_that_is_asked_for_and_scored_on_what_is_held_out(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 340)
+    images = (128 + 90 * (2 * labels[:, None, None, None] - 1)) * np.ones((340, 16, 16, 3))
+    images += rng.normal(size=images.shape) * 20
+    np.savez(tmp_path / "data.npz", x_train=images.clip(0, 255).astype("uint8"), y_train=labels)
+    done = processes.run(
+        "benchmarks.frozen_features", "--model=parts", "--image_size=24",
+        "--dataset=data.npz", "--validation_examples=40", folder=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["dimensions"] == 3 * 3 * 128
+    assert result["image_size"] == 24
+    assert (result["training_images"], result["test_images"]) == (300, 40)
+    assert result["fc"] == 1.0  # light and dark images
+    assert result["scored_on"] == "40 of train, held out"
