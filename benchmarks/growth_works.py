@@ -186,7 +186,7 @@ def _near_duplicates(count, folder):
 
 
 def _step(recipe, image_size, batch_size, **settings):
-    """A training step of a recipe, traced."""
+    """A training step of a recipe."""
     import tensorflow as tf
 
     from patchvae_tf import models, optimizers
@@ -200,11 +200,28 @@ def _step(recipe, image_size, batch_size, **settings):
     images = tf.constant(_random_images(batch_size, image_size))
     step = tf.function(model.train_step, autograph=False)
 
-    def run():
-        step(images)["loss"].numpy()
+    return lambda: step(images)["loss"].numpy()
 
-    run()
-    return run
+
+def _two_views(image_size, batch_size):
+    """The part of a step of `agreement` that makes both views of its images."""
+    import tensorflow as tf
+
+    from patchvae_tf import noise
+    from patchvae_tf.layers.views import RandomViews
+    from patchvae_tf.settings import Views, unsupervised_config
+
+    config = unsupervised_config(dataset="cifar100", image_size=image_size, recipe="agreement")
+    views = RandomViews(Views.part_of(config))
+    images = tf.constant(_random_images(batch_size, image_size))
+
+    @tf.function(autograph=False)
+    def both():
+        floats = tf.image.convert_image_dtype(images, tf.float32)
+        seed = noise.step_seed(0, 0)
+        return views.first(floats, seed)[0], views.second(floats, seed)
+
+    return lambda: [view.numpy() for view in both()]
 
 
 def _contrast(batch_size, folder):
@@ -222,26 +239,17 @@ def _contrast(batch_size, folder):
             loss = tf.reduce_mean(agreement.contrast(tf.math.l2_normalize(views, -1), 0.2))
         return tape.gradient(loss, views)
 
-    def run():
-        gradient().numpy()
-
-    run()
-    return run
+    return lambda: gradient().numpy()
 
 
 def _discovery(image_size, most_parts, side):
     """Finding parts as at the beginning of a training; `side` is a part's, in pixels."""
-    from patchvae_tf import datasets
+    from patchvae_tf import PartObjective, datasets
 
-    model = _model(image_size, num_parts=most_parts, objective=_teaching(side / image_size))
+    objective = PartObjective(teaching_weight=100.0, part_side=side / image_size)
+    model = _model(image_size, num_parts=most_parts, occurrence="exclusive", objective=objective)
     images = datasets.load("parts", "test", image_size=image_size).images[:200]
     return lambda: model.begin_from(lambda most: images[:most])
-
-
-def _teaching(part_side):
-    from patchvae_tf import PartObjective
-
-    return PartObjective(teaching_weight=100.0, part_side=part_side)
 
 
 def _draw_scenes(image_size, folder):
@@ -253,10 +261,18 @@ def _draw_scenes(image_size, folder):
 
 
 def _replicas(count, folder):
+    import tensorflow as tf
+
     from benchmarks import scaling
 
     del folder
-    return lambda: scaling.train(32, 128, 6, f"cpu:{count}")
+    (processor,) = tf.config.list_physical_devices("CPU")
+    if tf.config.get_logical_device_configuration(processor) is None:  # once in a process
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        tf.config.set_logical_device_configuration(processor, two)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)])
+    step = scaling.training_step(strategy, 32, 128)
+    return lambda: step().numpy()
 
 
 def _square(side):
@@ -270,7 +286,6 @@ _PARTS = (8, 32, 128, 256)
 _BATCHES = (64, 256, 1024, 2048)
 
 
-
 WORKS = {
     "opening an .npz": Work("images", _MILLION, _open_arrays),
     "opening a folder (streamed)": Work("images", _MILLION, _open_folder),
@@ -281,22 +296,25 @@ WORKS = {
     "patchvae features": Work("images", _THOUSANDS, _feature_file),
     "embed": Work("images", _THOUSANDS, _embed),
     "near_duplicates.py": Work("images", (1000, 4000, 16_000), _near_duplicates),
-    "step of paper, 8 images": Work(
-        "image size", _SIDES, lambda side, _: _step("paper", side, 8), _square
-    ),
     "step of agreement, 8 images": Work(
         "image size", _SIDES, lambda side, _: _step("agreement", side, 8), _square
     ),
+    "its two views": Work("image size", _SIDES, lambda side, _: _two_views(side, 8), _square),
     "drawing scenes": Work("image size", _SIDES, _draw_scenes, _square),
-    "finding parts of 14 pixels": Work("image size", _SIDES, lambda side, _: _discovery(side, 32, 14), _square),
+    "finding parts of 14 pixels": Work(
+        "image size", _SIDES, lambda side, _: _discovery(side, 32, 14), _square
+    ),
     "step of agreement, N parts": Work(
         "parts", _PARTS, lambda parts, _: _step("agreement", 32, 64, num_parts=parts)
     ),
     "survey, N parts": Work("parts", _PARTS, _survey_of_parts),
+    "step of parts, N parts": Work(
+        "parts", (8, 64, 256), lambda parts, _: _step("parts", 32, 32, num_parts=parts)
+    ),
     "finding N parts": Work("parts", _PARTS, lambda parts, _: _discovery(64, parts, 14)),
     "step of agreement, batch": Work(
         "images a step", _BATCHES, lambda batch, _: _step("agreement", 32, batch)
     ),
     "NT-Xent alone": Work("images a step", _BATCHES, _contrast),
-    "6 steps on replicas": Work("replicas", (1, 2), _replicas),
+    "step of paper on replicas": Work("replicas", (1, 2), _replicas),
 }

@@ -1,7 +1,8 @@
 """Measures how long a user waits: for `--help`, for the import, and for the first training step.
 
 Each in a process of its own, in turns; medians and spread are shown. The first step is timed from
-the command to the line of the first epoch, which is one step on a few images.
+the command to the line of the first epoch, which is one step on a few images. With `--first_run`
+it trains as `make train` does, once it is set up, and says what each second goes to.
 """
 
 import os
@@ -15,7 +16,7 @@ import time
 import numpy as np
 from absl import app, flags
 
-USAGE = "python -m benchmarks.startup [--rounds=3]"
+USAGE = "python -m benchmarks.startup [--rounds=3] [--first_run]"
 
 _BATCH = 32
 
@@ -24,6 +25,39 @@ _PROGRAMS = {
     "import tensorflow": ["-c", "import tensorflow"],
     "from patchvae_tf import PatchVAE": ["-c", "from patchvae_tf import PatchVAE"],
 }
+
+
+# What a training with no settings prints first of all -> what it has done until then.
+_STAGES = {
+    "patchvae on parts": "Python, settings",
+    "19,000 training": "importing TensorFlow, drawing images, building the model",
+    "teaching: ": "finding parts",
+    "epoch 1/": "tracing, the steps, validation, pictures",
+    "linear probe": "linear probe",
+    "true parts": "score of the parts",
+    "SavedModel": "export",
+    "report on": "report",
+    "done": "the rest",
+}
+
+
+def first_run():
+    """Seconds of each stage of a training with no settings: dict of `_STAGES`' values."""
+    seconds = {}
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "trainers.unsupervised", f"--run_dir={folder}/run"]
+        clock = time.perf_counter()
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            for line in process.stdout:
+                stage = next((words for start, words in _STAGES.items() if start in line), None)
+                if stage:
+                    now = time.perf_counter()
+                    seconds[stage], clock = now - clock, now
+    if set(seconds) != set(_STAGES.values()):
+        sys.exit(f"the training did not say {set(_STAGES.values()) - set(seconds)}")
+    return seconds
 
 
 def first_step():
@@ -58,6 +92,12 @@ def run_once(arguments):
 def main(argv):
     """Measures all and prints a table."""
     del argv
+    if flags.FLAGS.first_run:
+        stages = first_run()
+        print("| | s |\n|---|---|")
+        for stage, value in {**stages, "all": sum(stages.values())}.items():
+            print(f"| {stage} | {value:.1f} |")
+        return
     seconds = {name: [] for name in (*_PROGRAMS, "first step")}
     for _ in range(flags.FLAGS.rounds):
         for name, arguments in _PROGRAMS.items():
@@ -71,4 +111,5 @@ def main(argv):
 if __name__ == "__main__":
     os.chdir(pathlib.Path(__file__).parents[1])
     flags.DEFINE_integer("rounds", 3, "runs of each", lower_bound=1)
+    flags.DEFINE_bool("first_run", False, "train with no settings, stage by stage, instead")
     app.run(main)
