@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --requirement
+# To byte code on all cores, which pip does on one; some packages hold files that are none.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 
 .PHONY: help train test test-all lint format docs demo benchmark clean
 
@@ -34,7 +37,7 @@ docs: $(VENV)/.installed-dev ## Builds the API reference into build/docs
 	PYTHONPATH=. TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python docs/build_api.py build/docs
 
 demo: $(VENV)/.installed ## Serves a page to try a model: ARGS="--saved_model=RUN"
-	$(BIN)/python -m pip install --quiet --requirement requirements-demo.txt
+	$(INSTALL) requirements-demo.txt
 	$(BIN)/python -m export.demo $(ARGS)
 
 benchmark: $(VENV)/.installed ## Measures training and feature extraction
@@ -46,9 +49,11 @@ clean: ## Removes the virtual environment and caches, not your runs
 # A marker is written last, so that an installation that broke off is taken up again.
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(INSTALL) requirements.txt
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt requirements-demo.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(INSTALL) requirements-dev.txt
+	$(COMPILE)
 	touch $@

@@ -26,18 +26,14 @@ ROWS = {
 }
 
 
-def train(image_size, batch_size, steps, devices_asked_for):
-    """Times `steps` training steps in this process, which may be a worker; returns images/s."""
+def training_step(strategy, image_size, batch_size):
+    """A training step under a strategy: a function that returns the loss, a tensor."""
     import keras
     import tensorflow as tf
 
     from patchvae_tf import PatchVAE
-    from patchvae_tf.cluster import workers as clusters
     from patchvae_tf.optimizers import FusedAdam
-    from patchvae_tf.training import devices
 
-    cluster = clusters.from_environment()
-    strategy = devices.strategy(devices_asked_for, cluster)
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = PatchVAE(image_size=image_size)
@@ -50,6 +46,17 @@ def train(image_size, batch_size, steps, devices_asked_for):
         loss = strategy.run(lambda: model.train_step(images)["loss"])
         return strategy.reduce("MEAN", loss, axis=None)
 
+    return step
+
+
+def train(image_size, batch_size, steps, devices_asked_for):
+    """Times `steps` training steps in this process, which may be a worker; returns images/s."""
+    from patchvae_tf.cluster import workers as clusters
+    from patchvae_tf.training import devices
+
+    cluster = clusters.from_environment()
+    strategy = devices.strategy(devices_asked_for, cluster)
+    step = training_step(strategy, image_size, batch_size)
     step().numpy()
     step().numpy()
     start = time.perf_counter()

@@ -77,7 +77,7 @@ class EncodedExamples:
             key=lambda index: self.key(int(indices[index])),
             open=examples,
             read=lambda index, item: self.read(in_graph[index], item),
-            pick=None,
+            pick=self.pick and (lambda chosen: self.pick(tf.gather(in_graph, chosen))),
             shards=(),
         )
 
@@ -115,17 +115,31 @@ def decoded_batches(
             parallel_iterations=1,
         )
 
+    # Traced once, not for each batch: that takes longer than to decode thousands of images.
+    @tf.function(autograph=False, reduce_retracing=True)
+    def decode_readable(indices, items):
+        none = tf.data.Dataset.from_tensors(
+            (
+                tf.constant(-1, tf.int64),
+                tf.zeros([image_size, image_size, examples.channels], tf.uint8),
+                tf.constant(NO_LABEL, tf.int64),
+            )
+        )
+        return (
+            tf.data.Dataset.from_tensor_slices((indices, items))
+            .map(decode_one)
+            .ignore_errors(log_warning=False)
+            .concatenate(none)  # there has to be one
+            .batch(batch_size + 1)
+            .get_single_element()
+        )
+
     def singly(start, stop):
         """Examples one by one, in the same batches: each of these held an unreadable one."""
-        for first in range(start, stop, batch_size):
-            examples_of_batch = examples.open(first).take(min(batch_size, stop - first))
-            yield from (
-                examples_of_batch.enumerate(first)
-                .map(decode_one)
-                .ignore_errors(log_warning=False)
-                .batch(batch_size)
-                .as_numpy_iterator()
-            )
+        for indices, items in _items(examples, start, stop, batch_size):
+            found = [values[:-1].numpy() for values in decode_readable(indices, items)]
+            if len(found[0]):
+                yield tuple(found)
 
     batches = (
         examples.open(start)
@@ -148,6 +162,21 @@ def decoded_batches(
         next_index = indices[-1] + 1
     if next_index < len(examples):
         yield from singly(next_index, len(examples))
+
+
+def _items(examples, start, stop, batch_size):
+    """Yields (indices int64 [k], items [k]) of examples that follow each other, in batches."""
+    if examples.pick:  # to open a source anywhere may cost as much as it is long
+        for first in range(start, stop, batch_size):
+            indices = tf.range(first, min(first + batch_size, stop), dtype=tf.int64)
+            try:
+                items = examples.pick(indices)
+            except tf.errors.OpError:  # none of them can be read
+                continue
+            yield indices, items
+    else:
+        numbered = examples.open(start).take(stop - start).enumerate(start)
+        yield from numbered.ignore_errors(log_warning=False).batch(batch_size)
 
 
 def one_decoded(examples: EncodedExamples, image_size: int) -> Callable:

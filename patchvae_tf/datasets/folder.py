@@ -69,13 +69,12 @@ def folder_examples(root: pathlib.Path, split: str, pixels: Pixels) -> decoding.
     )
     kept, stray = _without_stray(files[name])
     has_classes = all("/" in path for path in kept)
-    labels = [
-        classes.index(path.split("/")[0]) if has_classes else decoding.NO_LABEL for path in kept
-    ]
+    label_of = {name: label for label, name in enumerate(classes)}
+    labels = [label_of[class_of(path)] if has_classes else decoding.NO_LABEL for path in kept]
     _tell(root, folders, files, listings[name].left_out)
     _tell_of_classes(root, name, files, stray, has_classes)
     # Bytes, not text: a name need not be UTF-8.
-    paths = [os.fsencode(folders[name] / path) for path in kept]
+    paths = [os.fsencode(os.path.join(folders[name], path)) for path in kept]
     names = tf.constant(paths)
     labels = tf.constant(labels, tf.int64)
     return decoding.EncodedExamples(
@@ -108,11 +107,12 @@ def _name(path, root, split):
 
 def _split_folders(root):
     """Split -> folder; `root` itself is "train" where there are no folders of splits."""
-    visible = sorted(
-        path
-        for path in root.iterdir()
-        if not folder_listing.is_left_behind(path.name) and path.is_dir()
-    )
+    with os.scandir(root) as found:  # which knows folders: to ask for each of many files takes long
+        visible = sorted(
+            pathlib.Path(entry.path)
+            for entry in found
+            if not folder_listing.is_left_behind(entry.name) and entry.is_dir()
+        )
     splits, others = {}, []
     for path in visible:
         split = _split_of(path.name)

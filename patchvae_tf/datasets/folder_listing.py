@@ -22,9 +22,9 @@ _OTHERS = (
 )
 NO_IMAGES = frozenset(_OTHERS.split())
 # What systems and tools leave among images; names that begin with a dot are passed over anyway.
-_LEFT_BEHIND = (
-    "__macosx/__pycache__/@eadir/@recycle/#recycle/#snapshot/$recycle.bin/lost+found/recycler"
-    "/system volume information/thumbs.db/desktop.ini"
+_LEFT_BEHIND = frozenset(
+    {"__macosx", "__pycache__", "@eadir", "@recycle", "#recycle", "#snapshot", "$recycle.bin"}
+    | {"lost+found", "recycler", "system volume information", "thumbs.db", "desktop.ini"}
 )
 # Folders that hold all of one of these are our own runs and tables: their pictures are of images.
 _OUR_OWN = ({"config.json", "data.json"}, {"table.json", "table.md"})
@@ -89,7 +89,7 @@ def listed(folder: str | os.PathLike[str]) -> Listing:
 
 def is_left_behind(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or a trace of some system or tool."""
-    return name.startswith(".") or name.lower() in _LEFT_BEHIND.split("/")
+    return name.startswith(".") or name.lower() in _LEFT_BEHIND
 
 
 def holds_runs_alone(path: str | os.PathLike[str]) -> bool:

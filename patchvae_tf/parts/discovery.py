@@ -86,7 +86,7 @@ def discover(
 
 def _centred_windows(images, size):
     """Edge maps, float32 [n, h, w, DIRECTIONS], and windows' middles, int [m, 3]."""
-    edges, peaks, strengths = [], [], []
+    edges, middles = [], []
     reach = templates.SIDE // 2 | 1
     for start in range(0, len(images), _CHUNK):
         small = scaled(as_floats(images[start : start + _CHUNK]), size)
@@ -97,11 +97,11 @@ def _centred_windows(images, size):
         is_peak = (dense >= tf.nn.max_pool2d(dense, reach, 1, "SAME")) & (
             dense > tf.reduce_mean(dense, axis=[1, 2], keepdims=True)
         )
-        peaks.append(np.argwhere(is_peak.numpy()[..., 0]) + np.array([start, 0, 0]))
-        strengths.append(strength.numpy()[..., 0])
+        # Of some images at a time: each window takes some 30 kB while it is moved.
+        found = _centred(strength.numpy()[..., 0], np.argwhere(is_peak.numpy()[..., 0]))
+        middles.append(found + np.array([start, 0, 0]))
         edges.append(edge_map(small).numpy())
-    middles = _centred(np.concatenate(strengths), np.concatenate(peaks))
-    return np.concatenate(edges), middles
+    return np.concatenate(edges), np.concatenate(middles)
 
 
 def as_floats(images: np.ndarray | tf.Tensor) -> tf.Tensor:

@@ -1,12 +1,16 @@
+import dataclasses
 import logging
 import os
+import pathlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from patchvae_tf import datasets
+from patchvae_tf.datasets import decoding, folder
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings.pixels import RGB
 
 
 @pytest.fixture
@@ -89,6 +93,52 @@ def test_one_unreadable_file_in_a_hundred_is_skipped_and_named(write, tmp_path, 
     names = [int(key[2:5]) for key in loaded.keys]
     assert reds(loaded) == names  # Images, labels and keys still belong together.
     np.testing.assert_array_equal(loaded.labels, np.array(names) % 2)
+
+
+@pytest.mark.parametrize("damaged", [1, 6])
+def test_unreadable_files_cost_no_graph_and_no_search_of_their_own(write, tmp_path, damaged):
+    for index in range(24):
+        write(f"{index:02}.png", red=index)
+    gone = range(0, 4 * damaged, 4)
+    for index in gone:
+        (tmp_path / f"{index:02}.png").write_bytes(b"no image")
+    examples = folder.folder_examples(pathlib.Path(tmp_path), "train", RGB)
+    calls = []
+
+    def counted(name):
+        def call(*arguments):
+            calls.append(name)
+            return getattr(examples, name)(*arguments)
+
+        return call
+
+    counting = dataclasses.replace(examples, open=counted("open"), decode=counted("decode"))
+    batches = list(decoding.decoded_batches(counting, image_size=8, batch_size=4))
+    indices, images, _ = (np.concatenate(values) for values in zip(*batches, strict=True))
+    assert indices.tolist() == images[:, 0, 0, 0].tolist() == sorted({*range(24)} - {*gone})
+    # Once for all of them and once for those of batches that hold an unreadable one.
+    assert calls == ["open", "decode", "decode"]
+
+
+def test_batches_of_unreadable_files_alone_are_passed_over(write, tmp_path):
+    for index in range(12):
+        write(f"{index:02}.png", red=index)
+    for index in (*range(4, 8), 11):
+        (tmp_path / f"{index:02}.png").write_bytes(b"no image")
+    examples = folder.folder_examples(pathlib.Path(tmp_path), "train", RGB)
+    for source, first in ((examples, 0), (examples.take(np.arange(3, 12)), 3)):
+        batches = decoding.decoded_batches(source, image_size=8, batch_size=4)
+        found = np.concatenate([images[:, 0, 0, 0] for _, images, _ in batches])
+        assert found.tolist() == [*range(first, 4), 8, 9, 10]
+
+
+def test_many_classes_are_numbered_by_their_names(write, tmp_path):
+    names = [str(number) for number in range(200)]
+    for name in names:
+        write(f"{name}/0.png", red=int(name))
+    loaded = load(tmp_path)
+    assert list(loaded.class_names) == sorted(names)
+    assert [sorted(names)[label] for label in loaded.labels] == [str(red) for red in reds(loaded)]
 
 
 def test_more_than_one_percent_unreadable_raises(write, tmp_path):

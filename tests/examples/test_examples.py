@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from examples import near_duplicates
 from patchvae_tf.features import extraction as features
 from tests import processes
 from tests.examples.conftest import write_features
@@ -401,6 +402,21 @@ def test_near_duplicates_are_found_and_shown(run, images, outputs, tmp_path, suf
     sources = re.findall(r'src="([^"]+)"', page)
     assert all((tmp_path / source).is_file() for source in sources)
     assert sources[0].endswith("02.png")
+
+
+def test_the_nearest_are_the_same_however_many_are_compared_at_once(monkeypatch):
+    features = np.random.default_rng(0).integers(0, 3, (60, 3)).astype(np.float32)  # with doubles
+    indices, likeness = near_duplicates.nearest(features, 7)
+    standard = (features - features.mean(0)) / (features.std(0) + 1e-6)
+    standard /= np.linalg.norm(standard, axis=1, keepdims=True) + 1e-12
+    cosines = standard @ standard.T
+    np.fill_diagonal(cosines, -np.inf)
+    expected = np.argsort(-cosines, axis=1, kind="stable")[:, :7]
+    np.testing.assert_allclose(likeness, np.take_along_axis(cosines, expected, 1), atol=1e-6)
+    assert (np.diff(likeness, axis=1) <= 0).all()
+    assert all(len({index, *row}) == 8 for index, row in enumerate(indices))
+    monkeypatch.setattr(near_duplicates, "_COMPARED", 1)
+    np.testing.assert_allclose(near_duplicates.nearest(features, 7)[1], likeness, atol=1e-6)
 
 
 def test_near_duplicates_refuse_what_is_wrong(error, images, outputs, tmp_path):

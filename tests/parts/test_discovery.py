@@ -40,6 +40,24 @@ def test_each_of_the_twelve_parts_is_found_once(scenes):
     assert len(discovery.discover(images, 5, SIZE, seed=1).windows) == 5
 
 
+def test_windows_of_many_images_are_those_of_a_few_at_a_time(scenes, monkeypatch):
+    images = scenes[0][:120]
+    edge_maps, middles = discovery._centred_windows(images, SIZE)
+    assert len(middles) > 120
+    monkeypatch.setattr(discovery, "_CHUNK", 7)
+    moved, centred = [], discovery._centred
+
+    def counted(strength, middles):
+        moved.append(len(strength))
+        return centred(strength, middles)
+
+    monkeypatch.setattr(discovery, "_centred", counted)
+    by_seven = discovery._centred_windows(images, SIZE)
+    np.testing.assert_array_equal(by_seven[1], middles)
+    np.testing.assert_allclose(by_seven[0], edge_maps, atol=1e-6)
+    assert max(moved) == 7  # what is in memory at once does not grow with the images
+
+
 def test_images_without_anything_are_refused():
     grey = np.full([20, 32, 32, 3], 128, np.uint8)
     with pytest.raises(InputError, match="no parts can be found: in 20 images of 32 x 32 pixels"):
