@@ -148,6 +148,7 @@ def _seconds(value):
 def figure(rows):
     """Time above, memory below, a column an axis: a matplotlib `Figure`."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     axes_names = list(dict.fromkeys(work.axis for work in WORKS.values()))
     axes_names = [name for name in axes_names if any(row["axis"] == name for row in rows)]
@@ -166,6 +167,11 @@ def figure(rows):
                     color=f"C{number % 10}",
                     label=f"{name} ({'-' if slope is None else f'{slope:.2f}'})",
                 )
+            sizes = sorted({row["size"] for own in works.values() for row in own})
+            if axis != "images":
+                panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            panel.xaxis.set_minor_formatter(NullFormatter())
+            panel.yaxis.set_minor_formatter(NullFormatter())
             panel.set_xlabel(axis)
             panel.grid(color="#e0e0e0")
             panel.spines[["top", "right"]].set_visible(False)

@@ -299,7 +299,9 @@ WORKS = {
     "step of agreement, 8 images": Work(
         "image size", _SIDES, lambda side, _: _step("agreement", side, 8), _square
     ),
-    "its two views": Work("image size", _SIDES, lambda side, _: _two_views(side, 8), _square),
+    "two views of 8 images": Work(
+        "image size", _SIDES, lambda side, _: _two_views(side, 8), _square
+    ),
     "drawing scenes": Work("image size", _SIDES, _draw_scenes, _square),
     "finding parts of 14 pixels": Work(
         "image size", _SIDES, lambda side, _: _discovery(side, 32, 14), _square

@@ -77,9 +77,13 @@ class EncodedExamples:
             key=lambda index: self.key(int(indices[index])),
             open=examples,
             read=lambda index, item: self.read(in_graph[index], item),
-            pick=self.pick and (lambda chosen: self.pick(tf.gather(in_graph, chosen))),
+            pick=functools.partial(_picked, self.pick, in_graph) if self.pick else None,
             shards=(),
         )
+
+
+def _picked(pick, indices, chosen):
+    return pick(tf.gather(indices, chosen))
 
 
 def decoded_batches(
