@@ -121,6 +121,7 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
     from apache_beam.io.filesystems import FileSystems
 
     source = sources.find(config.saved_model)
+    assert source.address  # it was not given as a model in memory
     image_size = computing.checked_size(config.image_size, source)
     pixels = Pixels.of(source.channels, config.value_range)
     names = computing.output_names(config.outputs)
