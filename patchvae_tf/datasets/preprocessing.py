@@ -112,8 +112,14 @@ def _is_small(sides):
 
 def _decode_small(encoded, channels, pixels):
     with tf.control_dependencies([_is_small(_claimed_sides(encoded))]):
-        dtype = tf.uint8 if pixels.value_range is None else tf.uint16
-        return _decode(encoded, channels, dtype)
+        if pixels.value_range is None:
+            return _decode(encoded, channels)
+        # Asked for 16 bits, TensorFlow makes a JPEG's 255 of 8 bits 65,280, which is not white.
+        return tf.cond(
+            _is_16_bit_png(encoded),
+            lambda: _decode(encoded, channels, tf.uint16),
+            lambda: _of_8_bits(_decode(encoded, channels), pixels),
+        )
 
 
 def _decode(encoded, channels, dtype=tf.uint8):
