@@ -1,7 +1,10 @@
 """Measures `export.features` against φ's bare speed, from arrays and from JPEG files.
 
-Bare is φ as an export has it, pooled, called on one batch in memory again and again. Both are
-interleaved, round by round, and medians are shown. Model and images are made for the purpose.
+Bare is φ as an export has it, pooled, called on one batch in memory again and again. Beside it
+stands reading alone: the same images, read and decoded by as many threads as `export.features`
+has for it, half of the cores. All are interleaved, round by round, and medians are shown. `both` is
+what is left where φ and reading share the cores, each as fast as alone. Model and images are made
+for the purpose.
 """
 
 import contextlib
@@ -26,8 +29,15 @@ class Measured:
     image_size: int
     source: str
     bare: float
+    read: float
     extracted: float
     ratio: float
+
+    @property
+    def both(self):
+        """The rate where an image takes the cores' time of both, one after the other."""
+        share = max(1, os.cpu_count() // 2) / os.cpu_count()
+        return 1 / (1 / self.bare + share / self.read)
 
 
 def measure(image_size, images, rounds, folder):
@@ -69,6 +79,14 @@ def measure(image_size, images, rounds, folder):
             bare_function().numpy()
         return calls * len(batch) / (time.perf_counter() - start)
 
+    def read(source):
+        stream = datasets.stream(str(source), "train", image_size=image_size)
+        batches = stream.batches(len(batch), 0)
+        next(batches)  # what traces and begins is not meant
+        start = time.perf_counter()
+        count = sum(len(indices) for indices, *_ in batches)
+        return count / (time.perf_counter() - start)
+
     def extracted(source):
         output = folder / "features.npz"
         config = features.FeaturesConfig(
@@ -84,14 +102,16 @@ def measure(image_size, images, rounds, folder):
 
     rows = []
     for name, source in {"arrays": "arrays.npz", "JPEG files": "files"}.items():
-        pairs = [(bare(), extracted(folder / source)) for _ in range(rounds)]
+        path = folder / source
+        measured = [(bare(), read(path), extracted(path)) for _ in range(rounds)]
         rows.append(
             Measured(
                 image_size=image_size,
                 source=name,
-                bare=statistics.median(pair[0] for pair in pairs),
-                extracted=statistics.median(pair[1] for pair in pairs),
-                ratio=statistics.median(pair[1] / pair[0] for pair in pairs),
+                bare=statistics.median(one[0] for one in measured),
+                read=statistics.median(one[1] for one in measured),
+                extracted=statistics.median(one[2] for one in measured),
+                ratio=statistics.median(one[2] / one[0] for one in measured),
             )
         )
     return rows
@@ -99,9 +119,14 @@ def measure(image_size, images, rounds, folder):
 
 def table(rows):
     """The measurements as a Markdown table."""
-    lines = ["| size | from | φ alone, images/s | `export.features` (of it) |", "|---|---|---|---|"]
+    lines = [
+        "| size | from | φ alone, images/s | reading alone | both, in turn (of φ) "
+        "| `export.features` (of φ) |",
+        "|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| {row.image_size} | {row.source} | {row.bare:.0f} "
+        f"| {row.read:.0f} | {row.both:.0f} ({row.both / row.bare:.0%}) "
         f"| {row.extracted:.0f} ({row.ratio:.0%}) |"
         for row in rows
     ]

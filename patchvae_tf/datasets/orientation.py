@@ -30,10 +30,14 @@ def turned(image: tf.Tensor, encoded: tf.Tensor) -> tf.Tensor:
     Returns:
         `image`, or [width, height, channels] where it lay on its side.
     """
+    return tf.cond(may_be_turned(encoded), lambda: _turned(image, encoded), lambda: image)
+
+
+def may_be_turned(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a file, a scalar string tensor, can have a tag at all."""
     # Following the blocks takes as long as a small image; a search by one operation costs nothing.
     head = tf.strings.substr(encoded, 0, _HEAD)
-    may_have_tags = tf.strings.regex_full_match(head, _MAY_HAVE_TAGS)
-    return tf.cond(may_have_tags, lambda: _turned(image, encoded), lambda: image)
+    return tf.strings.regex_full_match(head, _MAY_HAVE_TAGS)
 
 
 # Traced once in a process, and not inlined: each of its operations would be passed over one by one

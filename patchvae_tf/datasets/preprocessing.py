@@ -11,6 +11,8 @@ from patchvae_tf.settings.pixels import RGB, Pixels
 
 ENCODED_CHANNELS = (1, 3, 4)  # that files other than TIFF have
 MAX_PIXELS = 100_000_000  # of an image; a small file may claim more, and fill the memory
+# A header that says 1 x 1, for what looks at JPEG files alone.
+_SMALLEST_JPEG = bytes.fromhex("ffd8ffc0000b080001000101011100ffda0008010100003f00")
 
 # No Python here depends on tensors: finding that out would take `tf.data` as long as tracing.
 _as_it_is = tf.autograph.experimental.do_not_convert
@@ -37,13 +39,36 @@ def decode_image(encoded: tf.Tensor, pixels: Pixels = RGB) -> tf.Tensor:
             more than `MAX_PIXELS` (for JPEG, PNG and GIF looked up before decoding; the other
             formats have limits of their own).
     """
-    decoded = 4 if pixels.channels == 4 else 3
+    first_two = tf.strings.substr(encoded, 0, 2)
+    is_jpeg = first_two == b"\xff\xd8"
+    is_common = tf.logical_or(is_jpeg, first_two == b"\x89P")
+    if pixels.value_range is not None:  # a PNG may have 16 bits
+        is_common = is_jpeg
+    return tf.cond(
+        tf.logical_and(is_common, tf.logical_not(orientation.may_be_turned(encoded))),
+        lambda: _decode_common(encoded, is_jpeg, pixels.channels),
+        lambda: _decode_any(encoded, pixels),
+    )
+
+
+def _decode_common(encoded, is_jpeg, channels):
+    """Of JPEG or PNG, in as few operations as can be: they take longer than a small image does."""
+    jpeg = tf.image.extract_jpeg_shape(tf.where(is_jpeg, encoded, _SMALLEST_JPEG))[:2]
+    png = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+    with tf.control_dependencies([_is_small(tf.where(is_jpeg, jpeg, png))]):
+        image = _decode(encoded, _decoded_channels(channels))
+    return conversion.converted(image, Pixels(channels))
+
+
+# Not inlined: for a common image each of its operations would be passed over one by one.
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def _decode_any(encoded, pixels):
+    decoded = _decoded_channels(pixels.channels)
     first_two = tf.strings.substr(encoded, 0, 2)
     image = tf.cond(
         tf.logical_or(first_two == b"RI", first_two == b"BM"),
         lambda: _of_8_bits(_decode_webp_or_bmp(encoded, decoded), pixels),
-        # The common case: as few operations as can be.
-        lambda: _decode_any(encoded, decoded, pixels),
+        lambda: _decode_small(encoded, decoded, pixels),
     )
     image = tf.ensure_shape(image, [None, None, decoded])
     image = tf.ensure_shape(orientation.turned(image, encoded), [None, None, decoded])
@@ -55,6 +80,10 @@ def decode_image(encoded: tf.Tensor, pixels: Pixels = RGB) -> tf.Tensor:
         lambda: conversion.converted(image, pixels),
         lambda: conversion.converted(image, plain),
     )
+
+
+def _decoded_channels(channels):
+    return 4 if channels == 4 else 3
 
 
 def check_encoded(pixels: Pixels) -> None:
@@ -75,45 +104,54 @@ def _of_8_bits(image, pixels):
     return image if pixels.value_range is None else tf.cast(image, tf.uint16) * 257
 
 
-def _decode_any(encoded, channels, pixels):
-    area = _claimed_pixels(encoded)
-    small = tf.debugging.assert_less_equal(
-        area, tf.constant(MAX_PIXELS, tf.int64), "the image has too many pixels"
-    )
-    with tf.control_dependencies([small]):
-        dtype = tf.uint8 if pixels.value_range is None else tf.uint16
-        return _decode(encoded, channels, dtype)
+def _is_small(sides):
+    """An operation that fails where rows times columns are too many."""
+    area = tf.reduce_prod(tf.cast(sides, tf.int64))
+    return tf.Assert(area <= MAX_PIXELS, ["the image has too many pixels"])
+
+
+def _decode_small(encoded, channels, pixels):
+    with tf.control_dependencies([_is_small(_claimed_sides(encoded))]):
+        if pixels.value_range is None:
+            return _decode(encoded, channels)
+        # Asked for 16 bits, TensorFlow makes a JPEG's 255 of 8 bits 65,280, which is not white.
+        return tf.cond(
+            _is_16_bit_png(encoded),
+            lambda: _decode(encoded, channels, tf.uint16),
+            lambda: _of_8_bits(_decode(encoded, channels), pixels),
+        )
 
 
 def _decode(encoded, channels, dtype=tf.uint8):
-    return tf.io.decode_image(encoded, channels=channels, dtype=dtype, expand_animations=False)
+    image = tf.io.decode_image(encoded, channels=channels, dtype=dtype, expand_animations=False)
+    return tf.ensure_shape(image, [None, None, channels])
 
 
-def _claimed_pixels(encoded):
-    """Rows times columns by the header, int64; 0 for formats that are not known here."""
+def _claimed_sides(encoded):
+    """Rows and columns by the header, in any order, int32 [2]; 0 for formats not known here."""
 
-    def area(position, dtype, little_endian):
-        sizes = tf.strings.substr(encoded, position, 2 * dtype.size)
-        sides = tf.io.decode_raw(sizes, dtype, little_endian=little_endian)
-        return tf.reduce_prod(tf.cast(sides, tf.int64))
+    def sides(position, dtype, little_endian):
+        encoded_sides = tf.strings.substr(encoded, position, 2 * dtype.size)
+        found = tf.io.decode_raw(encoded_sides, dtype, little_endian=little_endian)
+        return tf.cast(found, tf.int32)
 
     first, length = tf.strings.substr(encoded, 0, 2), tf.strings.length(encoded)
     return tf.case(
         [
             (
                 first == b"\xff\xd8",  # JPEG
-                lambda: tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(encoded)[:2], tf.int64)),
+                lambda: tf.image.extract_jpeg_shape(encoded)[:2],
             ),
             (
                 tf.logical_and(first == b"\x89P", length >= 24),  # PNG
-                lambda: area(16, tf.int32, False),
+                lambda: sides(16, tf.int32, False),
             ),
             (
                 tf.logical_and(first == b"GI", length >= 10),  # GIF
-                lambda: area(6, tf.uint16, True),
+                lambda: sides(6, tf.uint16, True),
             ),
         ],
-        default=lambda: tf.constant(0, tf.int64),
+        default=lambda: tf.zeros([2], tf.int32),
     )
 
 

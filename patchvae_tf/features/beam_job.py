@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from patchvae_tf import extras, startup
 from patchvae_tf.errors import InputError, RunError
-from patchvae_tf.features import computing
-from patchvae_tf.saved_models import loaded
+from patchvae_tf.features import computing, sources
+from patchvae_tf.features.pooling import Pooling
 from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.pixels import Pixels, value_range_setting
 
 _SUFFIXES = (".parquet", ".tfrecord")
 _NEEDED = {
-    "saved_model": "the folder of a run or an export",
+    "saved_model": "a preset, the folder of a run or an export, or an .onnx file",
     "input": "a folder of images, or a pattern of files",
     "output": "what the files are to be called",
 }
@@ -30,17 +31,20 @@ class BeamConfig(Settings):
     saved_model: str | None = setting(
         None,
         "Model",
-        "folder of an exported version, or of its run; elsewhere than on this machine (gs://...) "
-        "of a version; needed",
+        "a preset's name or folder; the folder of an exported version, or of its run; elsewhere "
+        "than on this machine (gs://...) of a version; or an .onnx file; needed",
     )
     outputs: str = setting(
         "features",
         "Model",
-        "what to keep, with commas: features, feature_map, occurrence, appearance",
+        "what to keep, with commas: features, feature_map, occurrence, appearance, conv1, conv1_3, "
+        "conv1_5",
     )
+    image_size: int | None = computing.image_size_setting()
     input: str | None = setting(
         None, "Data", "a folder of images, or a pattern of files (FOLDER/**.jpg); needed"
     )
+    value_range: str | None = value_range_setting()
     output: str | None = setting(
         None,
         "Output",
@@ -69,7 +73,9 @@ class Job:
     Attributes:
         folder: str, what the keys are relative to.
         pattern: str, of the files, as Beam matches them.
-        model: str, folder of the SavedModel.
+        model: str, what `sources.find` takes, from any folder.
+        image_size: int, side in pixels to which images are brought.
+        pixels: Pixels that the model takes.
         shapes: dict output -> shape of a row.
         batch_size: int, images computed at once.
         output: str, ends in .parquet or .tfrecord; the files are called OUTPUT-00000-of-00001.
@@ -78,6 +84,8 @@ class Job:
     folder: str
     pattern: str
     model: str
+    image_size: int
+    pixels: Pixels
     shapes: dict
     batch_size: int
     output: str
@@ -90,7 +98,7 @@ class Job:
     @property
     def record(self) -> str:
         """What is written last: the output is whole when it is there."""
-        return f"{self.output}.json"
+        return _record_of(self.output)
 
 
 def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, int]:
@@ -107,28 +115,36 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
         InputError: bad settings, model or input, or an output that is there already.
         RunError: the pipeline failed, or no image can be read.
     """
-    model, source, output = config.saved_model, config.input, config.output
-    assert model  # `check` has seen that they are there
-    assert source
-    assert output
-    model = _absolute(model if "://" in model else loaded.version(model))
+    assert config.saved_model  # `check` has seen that they are there
+    assert config.input
+    assert config.output
     from apache_beam.io.filesystems import FileSystems
 
-    facts = _facts(model, FileSystems)
-    folder, pattern = _folder_and_pattern(_absolute(source))
-    job = Job(
-        folder=folder,
-        pattern=pattern,
-        model=model,
-        shapes=_shapes(facts, computing.output_names(config.outputs), model),
-        batch_size=computing.batch_size_of(facts["image_size"]),
-        output=_absolute(output),
-    )
-    _check_there(job, FileSystems)
-    _clear(job, FileSystems)
+    source = sources.find(config.saved_model)
+    assert source.address  # it was not given as a model in memory
+    image_size = computing.checked_size(config.image_size, source)
+    pixels = Pixels.of(source.channels, config.value_range)
+    names = computing.output_names(config.outputs)
+    source.check(names)
+    folder, pattern = _folder_and_pattern(_absolute(config.input))
+    output = _absolute(config.output)
+    _check_there(pattern, output, FileSystems)
 
     # TensorFlow takes seconds to import: not before the settings are known to be right.
     startup.import_tensorflow()
+    _check_channels(source)
+    _, shapes = computing.function(source, names, Pooling(), image_size)
+    job = Job(
+        folder=folder,
+        pattern=pattern,
+        model=source.address,
+        image_size=image_size,
+        pixels=pixels,
+        shapes=shapes,
+        batch_size=computing.batch_size_of(image_size),
+        output=output,
+    )
+    _clear(job, FileSystems)
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -136,7 +152,7 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
 
     # What a worker in this process fails at comes back as an error; its trace helps no user.
     logging.getLogger("apache_beam.runners.worker").setLevel(logging.CRITICAL)
-    print(f"{', '.join(job.shapes)} of {pattern} by {model}", flush=True)
+    print(f"{', '.join(job.shapes)} of {pattern} by {source.title}", flush=True)
     try:
         options = PipelineOptions([f"--runner={config.runner}", *beam_options])
         pipeline = beam.Pipeline(options=options)
@@ -161,6 +177,10 @@ def compute(config: BeamConfig, beam_options: Sequence[str] = ()) -> dict[str, i
     return {counter.key.metric.name: counter.result for counter in counters}
 
 
+def _record_of(output):
+    return f"{output}.json"
+
+
 def _absolute(path):
     path = str(path)
     return path.rstrip("/") if "://" in path else os.path.abspath(os.path.expanduser(path))
@@ -173,46 +193,31 @@ def _folder_and_pattern(path):
     return path, f"{path}/**"
 
 
-def _facts(model, file_systems):
-    path = f"{model}/model.json"
-    try:
-        with file_systems.open(path) as file:
-            return dict(json.loads(file.read()))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0][:200]}). Give the folder of a "
-            "version that `export.saved_model` wrote."
-        ) from error
+def _check_channels(source):
+    from patchvae_tf.datasets.preprocessing import ENCODED_CHANNELS
 
-
-def _shapes(facts, names, model):
-    """Output -> shape of a row."""
-    if "serving_bytes" not in facts["signatures"]:
+    if source.channels not in ENCODED_CHANNELS:
         raise InputError(
-            f"{model} takes images of {facts['channels']} channels, and Beam reads files of 1, 3 "
-            "or 4. Use patchvae features."
+            f"{source.title} takes images of {source.channels} channels, and Beam reads files of "
+            "1, 3 or 4. Use patchvae features."
         )
-    offered = dict(facts["signatures"]["serving_bytes"]["outputs"])
-    del offered["valid"]
-    loaded.check_outputs(names, set(offered), model)
-    return {name: tuple(offered[name]["shape"][1:]) for name in names}
 
 
-def _check_there(job, file_systems):
+def _check_there(pattern, output, file_systems):
     """Raises InputError where there is no file, or the output."""
     try:
-        (matched,) = file_systems.match([job.pattern], limits=[1])
-        is_there = file_systems.exists(job.record)
+        (matched,) = file_systems.match([pattern], limits=[1])
+        is_there = file_systems.exists(_record_of(output))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{job.pattern} or {job.output} cannot be reached "
+            f"{pattern} or {output} cannot be reached "
             f"({str(error).splitlines()[0][:200]}). Mend input or output."
         ) from error
     if not matched.metadata_list:
-        raise InputError(f"input {job.pattern} matches no file. Give a folder of images.")
+        raise InputError(f"input {pattern} matches no file. Give a folder of images.")
     if is_there:
         raise InputError(
-            f"{job.output} is there already. Remove {job.record} and what it names, or choose "
+            f"{output} is there already. Remove {_record_of(output)} and what it names, or choose "
             "another output."
         )
 

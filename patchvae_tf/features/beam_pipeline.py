@@ -14,7 +14,6 @@ from patchvae_tf.features import beam_inference, files
 from patchvae_tf.features.beam_job import Job
 
 METRICS = "patchvae"  # the namespace of the counters `images` and `unreadable`
-SIGNATURE = "serving_bytes"
 
 _UNREADABLE = "unreadable"  # the output for what gives no row
 
@@ -41,9 +40,8 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
         | "Spread" >> beam.Reshuffle()
         | "Read" >> beam.ParDo(_Read(), layout).with_outputs(_UNREADABLE, main="files")
     )
-    handler = beam_inference.SavedModelHandler(
-        job.model, SIGNATURE, [*job.shapes, "valid"], job.batch_size
-    )
+    load = beam_inference.OfFiles(job.model, tuple(job.shapes), job.image_size, job.pixels)
+    handler = beam_inference.FunctionHandler(load, job.batch_size)
     answered = (
         read.files
         | "Ask" >> RunInference(KeyedModelHandler(handler))
@@ -142,6 +140,7 @@ def _write_record(job, rows, unreadable, shards, listed, layout):
         return
     record = {
         "saved_model": job.model,
+        "image_size": job.image_size,
         "input": job.pattern,
         "rows": rows,
         "unreadable": unreadable,

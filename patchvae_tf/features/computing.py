@@ -9,12 +9,24 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.features import pooling
 from patchvae_tf.features.sources import Source
 from patchvae_tf.saved_models import loaded
+from patchvae_tf.settings import setting
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.datasets.stream import ImageStream
 
 _BATCH_PIXELS = 2**20  # enough to keep the processor busy
 FEATURES = "features"  # the output that pooling makes
+
+
+def image_size_setting() -> typing.Any:
+    """The setting `image_size` of the commands that compute features."""
+    return setting(
+        None,
+        "Model",
+        "side in pixels to which images are brought, a multiple of the backbone's stride (default: "
+        "the trained one)",
+        minimum=4,
+    )
 
 
 def output_names(outputs: str) -> tuple[str, ...]:

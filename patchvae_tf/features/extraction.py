@@ -48,13 +48,7 @@ class FeaturesConfig(Pooling):
         "what to keep, with commas: features, feature_map, occurrence, appearance, conv1, conv1_3, "
         "conv1_5",
     )
-    image_size: int | None = setting(
-        None,
-        "Model",
-        "side in pixels to which images are brought, a multiple of the backbone's stride (default: "
-        "the trained one)",
-        minimum=4,
-    )
+    image_size: int | None = computing.image_size_setting()
     dataset: str = setting(
         "",
         "Data",

@@ -22,6 +22,7 @@ class Source:
 
     Attributes:
         title: what it is called.
+        address: what `find` finds this very one by, from any folder; None: it is in memory alone.
         image_size: the side of the images that it was trained on, in pixels; None: not known.
         stride: of φ; None: not known.
         channels: of the images.
@@ -32,6 +33,7 @@ class Source:
     """
 
     title: str
+    address: str | None
     image_size: int | None
     stride: int | None
     channels: int
@@ -52,8 +54,8 @@ class Source:
 def find(given: "str | os.PathLike | keras.Model") -> Source:
     """The source meant by a preset's name or folder, a run, an export, an .onnx file or a model.
 
-    Of a run it is the newest export. Nothing is loaded yet but an .onnx file, which says nothing of
-    itself before.
+    Of a run it is the newest export; elsewhere than on this machine (gs://...) the folder of a
+    version is meant. Nothing is loaded yet but an .onnx file, which says nothing of itself before.
 
     Raises:
         InputError: there is none.
@@ -63,6 +65,8 @@ def find(given: "str | os.PathLike | keras.Model") -> Source:
     folder = pretrained.known(given)
     if folder is not None:
         return _of_preset(os.fspath(given), folder)
+    if "://" in os.fspath(given):
+        return _of_remote(os.fspath(given).rstrip("/"))
     path = pathlib.Path(given).expanduser()
     if path.suffix == onnx_loaded.SUFFIX and not path.is_dir():
         model = onnx_loaded.load(path)
@@ -79,10 +83,17 @@ def find(given: "str | os.PathLike | keras.Model") -> Source:
     return _of_export(version, loaded.facts(version), digest, lambda: loaded.load(version))
 
 
+def _of_remote(version):
+    facts = loaded.remote_facts(version)
+    # Numbers of versions are never given twice, so the address tells one from another.
+    return _of_export(version, facts, lambda: version, lambda: loaded.load(version))
+
+
 def _of_export(version, facts, digest, load):
     """The source of what says of itself what a model card says, or nothing."""
     return Source(
         title=str(version),
+        address=version if "://" in str(version) else os.path.abspath(version),
         image_size=facts.get("image_size"),
         stride=facts.get("stride"),
         channels=facts.get("channels", 3),
@@ -107,6 +118,7 @@ def _of_preset(title, folder):
         facts.arguments,
         lambda: hashlib.sha256((folder / pretrained.WEIGHTS).read_bytes()).hexdigest(),
         load,
+        address=title if title in pretrained.names() else os.path.abspath(folder),
     )
 
 
@@ -123,7 +135,7 @@ def _of_model(model):
     )
 
 
-def _of_ours(title, kind, arguments, digest, load):
+def _of_ours(title, kind, arguments, digest, load, address=None):
     """The source of a model whose constructor had these arguments."""
     stride, backbone = arguments["stride"], arguments["backbone"]
     stages = [stage.name.replace("-", "_") for stage in backbones.stages(backbone, stride)]
@@ -131,6 +143,7 @@ def _of_ours(title, kind, arguments, digest, load):
     offered = {"features", "feature_map", *stages, *codes}
     return Source(
         title=title,
+        address=address,
         image_size=arguments["image_size"],
         stride=stride,
         channels=arguments.get("channels", 3),

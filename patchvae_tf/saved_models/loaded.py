@@ -42,6 +42,21 @@ def facts(version: pathlib.Path) -> dict:
         raise InputError(f"{path} cannot be read ({error}). Export the model once more.") from error
 
 
+def remote_facts(version: str) -> dict:
+    """As `facts`, of a version elsewhere than on this machine, wherever TensorFlow can read it."""
+    import tensorflow as tf
+
+    path = f"{version}/model.json"
+    try:
+        with tf.io.gfile.GFile(path) as file:
+            return dict(json.loads(file.read()))
+    except (tf.errors.OpError, OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({str(error).splitlines()[0][:200]}). Give the folder of a "
+            "version that `export.saved_model` wrote."
+        ) from error
+
+
 def check_facts(facts: dict, names: Iterable[str], version: pathlib.Path) -> None:
     """Raises InputError if `facts` are there and offer not all the outputs of these names."""
     if facts:

@@ -6,7 +6,7 @@ Needs no TensorFlow, so that `--help` and a wrong flag answer at once.
 import dataclasses
 import pathlib
 
-from patchvae_tf import backbones, resnet18_weights, runs
+from patchvae_tf import backbones, pretrained, resnet18_weights, runs
 from patchvae_tf.errors import InputError
 from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.settings import Settings, setting, unsupervised, unsupervised_config
@@ -29,7 +29,9 @@ class TransferConfig(Settings):
     """
 
     run_dir: str | None = setting(
-        None, "Backbone (give one)", "folder of a finished run of trainers.unsupervised"
+        None,
+        "Backbone (give one)",
+        "folder of a finished run of trainers.unsupervised; or a preset's name or folder",
     )
     saved_model: str | None = setting(
         None,
@@ -64,7 +66,7 @@ class TransferConfig(Settings):
     model: str | None = setting(
         None,
         "Backbone",
-        "what the run of run_dir must have trained (default: any)",
+        "what the run or preset of run_dir must be (default: any)",
         choices=_MODELS,
     )
     image_size: int | None = setting(
@@ -184,35 +186,34 @@ def resolved(config: TransferConfig) -> TransferConfig:
 
 
 def _of_run(config):
-    """What a finished run says of φ: image size, backbone and stride."""
-    run_dir = runs.finished(config.run_dir)
-    record = runs.read_record(run_dir)
-    trained = record and record["settings"].get("model")
-    if trained not in _MODELS:
-        raise InputError(
-            f"run_dir {run_dir} holds no record of an unsupervised run. Give the folder of a "
-            "finished run of trainers.unsupervised."
-        )
-    if config.model not in (None, trained):
-        raise InputError(
-            f"run_dir {run_dir} trained model={trained}, asked for was {config.model}. "
-            "Leave model out, or give another run."
-        )
-    size = record["settings"]["image_size"]
-    if config.image_size not in (None, size):
-        raise InputError(
-            f"run_dir {run_dir} trained with image_size={size}, asked for was "
-            f"{config.image_size}. Leave image_size out, or give another run."
-        )
-    settings = record["settings"]
+    """What a finished run or a preset says of φ: image size, backbone, stride and channels."""
+    settings = _trained_settings(config.run_dir)
+    trained, size = settings["model"], settings["image_size"]
     phi = _phi(size, settings.get("backbone"), settings.get("stride"), settings.get("channels"))
-    for name in ("backbone", "stride", "channels"):
-        if getattr(config, name) not in (None, phi[name]):
+    for name, its in {"model": trained, **phi}.items():
+        asked = getattr(config, name)
+        if asked not in (None, its):
             raise InputError(
-                f"run_dir {run_dir} trained with {name}={phi[name]}, asked for was "
-                f"{getattr(config, name)}. Leave {name} out, or give another run."
+                f"run_dir {config.run_dir} trained with {name}={its}, asked for was {asked}. Leave "
+                f"{name} out, or give another run."
             )
     return phi
+
+
+def _trained_settings(run_dir):
+    """Settings by name, `model` among them, of a finished run or a preset."""
+    preset = pretrained.known(run_dir)
+    if preset is not None:
+        facts = pretrained.read_facts(preset)
+        return {**facts.arguments, "model": facts.model}
+    folder = runs.finished(run_dir)
+    record = runs.read_record(folder)
+    if not record or record["settings"].get("model") not in _MODELS:
+        raise InputError(
+            f"run_dir {folder} holds no record of an unsupervised run. Give the folder of a "
+            "finished run of trainers.unsupervised, or a preset."
+        )
+    return record["settings"]
 
 
 def _phi(image_size, backbone, stride, channels):

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import noise, resnet18_weights
+from patchvae_tf import noise, pretrained, resnet18_weights
 from patchvae_tf.models import FeatureClassifier, TransferClassifier
 from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.transfer.config import TransferConfig
@@ -112,7 +112,12 @@ def prepare(
         )
     trained = None
     if config.run_dir:
-        trained = patchvae_tf.load_model(config.run_dir).backbone
+        is_preset = pretrained.known(config.run_dir) is not None
+        trained = (
+            patchvae_tf.backbone(config.run_dir)
+            if is_preset
+            else patchvae_tf.load_model(config.run_dir).backbone
+        )
     noise.set_first_weights(config.seed)  # the first weights
     with strategy.scope():
         classifier = TransferClassifier(

@@ -6,6 +6,8 @@ import tensorflow as tf
 from PIL import Image
 
 from patchvae_tf import datasets
+from patchvae_tf.datasets import preprocessing
+from patchvae_tf.settings.pixels import Pixels
 
 
 def random_pixels(height, width, channels=3, seed=0):
@@ -49,6 +51,17 @@ def test_jpeg_decodes_to_nearly_the_pixels_that_pillow_reads(mode):
     encoded = encode(smooth.convert(mode), "JPEG", quality=95)
     difference = np.abs(decode_in_graph(encoded).numpy().astype(int) - as_rgb(encoded))
     assert difference.max() <= 16  # TensorFlow takes the fast inverse DCT.
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_common_files_have_the_pixels_of_the_way_that_takes_any(file_format, channels):
+    encoded = encode(Image.fromarray(random_pixels(19, 24)), file_format)
+    common = datasets.decode_image(encoded, Pixels(channels))
+    for pixels in (Pixels(channels), Pixels(channels, (0.0, 65535.0))):
+        any_file = preprocessing._decode_any(tf.constant(encoded), pixels)
+        np.testing.assert_array_equal(common, any_file)
+        np.testing.assert_array_equal(common, datasets.decode_image(encoded, pixels))
 
 
 def test_sixteen_bit_png_keeps_the_high_byte():

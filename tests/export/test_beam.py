@@ -155,6 +155,77 @@ def test_several_processes_give_the_same_rows(config, expected, tmp_path):
     _assert_rows(_read_parquet(tmp_path / "features.parquet"), expected)
 
 
+def _extracted(saved_model, folder, output, **settings):
+    """The rows of `export.features`, by key."""
+    extraction.extract(
+        extraction.FeaturesConfig(
+            saved_model=saved_model, dataset=str(folder), output=str(output), **settings
+        )
+    )
+    with np.load(output) as columns:
+        rows = dict(columns)
+    rows.pop("class_names")
+    return _by_key(rows)
+
+
+@pytest.mark.parametrize("kind", ["preset", "folder of a preset", "onnx", "elsewhere"])
+def test_every_kind_of_model_gives_the_rows_of_export_features(
+    kind, config, exported, folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # workers may be in another folder: what is relative is not meant
+    outputs = "features,occurrence"
+    if kind == "preset":
+        given, outputs = "cifar100", "features,occurrence,conv1_3"
+    elif kind == "folder of a preset":
+        exported[0].save_to_preset(tmp_path / "own")
+        given = "own"
+    elif kind == "elsewhere":
+        given = f"file://{exported[1]}/"
+    else:
+        pytest.importorskip("tf2onnx", reason="the extra `onnx` is not installed")
+        from patchvae_tf.saved_models import onnx_writing
+
+        pixels = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), "uint8")
+        version, _ = onnx_writing.export_onnx(exported[0], tmp_path, pixels)
+        given = str((version / "model.onnx").relative_to(tmp_path))
+    settings = {"outputs": outputs, "image_size": 24}
+    counted = beam_job.compute(config(saved_model=given, **settings))
+    assert counted == {"images": 40, "unreadable": 1}
+    rows = _read_parquet(tmp_path / "features.parquet")
+    wanted = _extracted(given, folder, tmp_path / "wanted.npz", **settings)
+    assert set(rows) == set(wanted) == {"key", "label", *outputs.split(",")}
+    np.testing.assert_array_equal(rows["key"], wanted["key"])
+    for name in outputs.split(","):
+        np.testing.assert_allclose(rows[name], wanted[name], **CLOSE, err_msg=name)
+    assert _record(tmp_path / "features.parquet")["image_size"] == 24
+
+
+def test_sixteen_bits_are_read_by_the_range(config, exported, tmp_path):
+    rng, images = np.random.default_rng(0), tmp_path / "images"
+    (images / "one").mkdir(parents=True)
+    for index in range(3):
+        pixels = rng.integers(0, 4096, (SIZE, SIZE, 3), "uint16")
+        (images / f"one/{index}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+    settings = {"value_range": "0,4095"}
+    beam_job.compute(config(input=str(images), outputs="features", **settings))
+    rows = _read_parquet(tmp_path / "features.parquet")
+    model = str(exported[1])
+    wanted = _extracted(model, images, tmp_path / "wanted.npz", **settings)
+    np.testing.assert_allclose(rows["features"], wanted["features"], **CLOSE)
+    dark = _extracted(model, images, tmp_path / "dark.npz")
+    assert np.abs(wanted["features"] - dark["features"]).max() > 1e-3
+
+
+def test_channels_that_no_file_has_are_refused(config, tmp_path):
+    from patchvae_tf import PatchVAE
+
+    PatchVAE(image_size=SIZE, num_parts=4, appearance_dim=2, channels=5).save_to_preset(
+        tmp_path / "five"
+    )
+    with pytest.raises(InputError, match="five takes images of 5 channels, and Beam reads files"):
+        beam_job.compute(config(saved_model=str(tmp_path / "five")))
+
+
 def test_a_pattern_of_files_without_classes(config, expected, folder, tmp_path):
     beam_job.compute(config(input=f"{folder}/oak/*.png"))
     rows = _read_parquet(tmp_path / "features.parquet")
@@ -227,29 +298,34 @@ def test_wrong_settings_are_told(config, tmp_path):
         ({"input": ""}, "input is missing"),
         ({"output": "features.npz"}, "output must end in .parquet or .tfrecord. Received"),
         ({"outputs": ","}, "outputs names nothing"),
-        ({"outputs": "conv1"}, "has no conv1: it offers appearance, feature_map, features, occ"),
-        ({"saved_model": tmp_path / "absent"}, "absent does not exist"),
+        ({"outputs": "conv2"}, "has no conv2: it offers appearance, conv1, conv1_3, conv1_5, fea"),
+        ({"saved_model": "nosuch"}, "there is no model 'nosuch': give a preset .cifar100, parts,"),
+        ({"image_size": 20}, "image_size must be a multiple of 8. Received: 20"),
+        ({"value_range": "9"}, "value_range must be two numbers"),
+        ({"saved_model": str(tmp_path / "absent")}, "absent does not exist"),
         ({"saved_model": "gone://export/1"}, "gone://export/1/model.json cannot be read"),
-        ({"input": tmp_path / "empty"}, "matches no file. Give a folder of images"),
+        ({"input": str(tmp_path / "empty")}, "matches no file. Give a folder of images"),
     ):
         with pytest.raises(InputError, match=message):
-            beam_job.compute(config(**{name: str(value) for name, value in wrong.items()}))
+            beam_job.compute(config(**wrong))
     with pytest.raises(RunError, match="the pipeline failed .*NoRunner"):
         beam_job.compute(config(runner="NoRunner"))
     assert {path.name for path in tmp_path.iterdir()} == {"empty"}
 
 
 def test_the_handler_asks_any_signature(exported, loaded, files):
-    from patchvae_tf.features.beam_inference import SavedModelHandler
+    from patchvae_tf.features.beam_inference import FunctionHandler, OfSignature
 
-    names = ["features", "occurrence"]
+    names = ("features", "occurrence")
     images = list(np.random.default_rng(0).random((3, SIZE, SIZE, 3), np.float32))
     examples = examples_of(files)
     for signature, batch in (("serving_default", images), ("serving_examples", examples)):
-        handler = SavedModelHandler(str(exported[1]), signature, names, batch_size=4)
+        handler = FunctionHandler(OfSignature(str(exported[1]), signature, names), batch_size=4)
         assert handler.batch_elements_kwargs() == {"min_batch_size": 4, "max_batch_size": 4}
         rows = handler.run_inference(batch, handler.load_model())
         answer = loaded.signatures[signature](tf.constant(batch))
         assert len(rows) == len(batch)
         columns = {name: np.stack([row[name] for row in rows]) for name in names}
         assert_same(columns, {name: answer[name] for name in names})
+    assert handler.get_num_bytes([b"three", b"six"]) == 8
+    assert handler.get_num_bytes(images) == 3 * SIZE * SIZE * 3 * 4

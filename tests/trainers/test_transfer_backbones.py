@@ -29,6 +29,16 @@ def test_a_run_s_backbone_and_all_of_it_frozen(run_dir):
     assert config.freeze == "conv1-2"
 
 
+def test_a_preset_s_backbone_by_its_name():
+    config = resolved(TransferConfig(run_dir="cifar100", dataset="parts"))
+    phi = (config.backbone, config.stride, config.channels, config.image_size)
+    assert phi == ("resnet9", 8, 3, 32)
+    assert config.freeze == "conv1-5"
+    assert resolved(config) == config
+    with pytest.raises(InputError, match="run_dir cifar100 trained with channels=3, asked for was"):
+        resolved(TransferConfig(run_dir="cifar100", dataset="parts", channels=1))
+
+
 def test_an_untrained_one_is_what_was_asked_for():
     config = resolved(TransferConfig(untrained=True, dataset="parts"))
     assert (config.backbone, config.stride, config.freeze) == ("resnet9", 8, "conv1-5")

@@ -47,8 +47,9 @@ def test_the_defaults_are_the_original_s():
         (("--run_dir={run}", "--image_size=64"), "trained with image_size=16, asked for was 64"),
         (
             ("--run_dir={run}", "--model=beta_vae"),
-            "trained model=patchvae, asked for was beta_vae",
+            "trained with model=patchvae, asked for was beta_vae",
         ),
+        (("--run_dir=cifar100", "--image_size=64"), "cifar100 trained with image_size=32, asked"),
         (("--saved_model={run}", "--freeze=none"), "gives frozen features: freeze must be"),
         (("--saved_model={empty}",), "holds no SavedModel"),
         (("--weights=no.npz",), "weights no.npz does not exist"),

@@ -203,6 +203,25 @@ def test_an_export_gives_the_features_of_its_run(images, run_dir):
     np.testing.assert_allclose(*features, rtol=1e-4, atol=1e-5)
 
 
+def test_a_preset_gives_the_weights_of_its_run(images, run_dir, tmp_path):
+    patchvae_tf.load_model(run_dir).save_to_preset(tmp_path / "preset")
+    prepared = []
+    for source in (run_dir, tmp_path / "preset"):
+        config = config_of(images, run_dir=str(source), freeze="conv1")
+        data = transfer_data.load(config)
+        prepared.append(
+            transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
+        )
+    of_run, of_preset = prepared
+    assert of_run.checksum == of_preset.checksum
+    for wanted, found in zip(
+        of_run.classifier.backbone.get_weights(),
+        of_preset.classifier.backbone.get_weights(),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_an_export_leaves_a_head(images, run_dir, tmp_path):
     done = run_transfer(*flags_of(images, tmp_path / "t", f"--saved_model={run_dir}", "--epochs=1"))
     assert done.returncode == 0, done.stderr
