@@ -11,9 +11,10 @@ from patchvae_tf.datasets.parts import SceneRenderer
 from patchvae_tf.errors import InputError
 from patchvae_tf.evaluation import features, part_matching
 from patchvae_tf.optimizers import FusedAdam
-from patchvae_tf.settings import PartObjective, recipes, unsupervised_config
+from patchvae_tf.settings import PartObjective, Views, recipes, unsupervised_config
 
 STEP, SEED = tf.constant(0, tf.int64), tf.constant([1, 2])
+VIEWS = Views(rotation=30.0, scaling=1.3, translation=0.2)
 
 
 def _scenes(count, split="train"):
@@ -93,9 +94,9 @@ def test_the_file_keeps_the_teacher_and_the_export_does_not(begun, tmp_path):
 def test_two_replicas_equal_one(two_replicas, template_steps):
     images, _ = _scenes(60)
     batch = images[:8]
-    alone = _model(template_steps)
+    alone = _model(template_steps, views=VIEWS)
     with two_replicas.scope():
-        shared = _model(template_steps)
+        shared = _model(template_steps, views=VIEWS)
         shared.begin_from(lambda most: images[:most], progress=False)
     alone.begin_from(lambda most: images[:most], progress=False)
     np.testing.assert_array_equal(shared.teaching.filters, alone.teaching.filters)
@@ -133,6 +134,23 @@ def test_after_the_templates_the_slow_copy_teaches(begun):
     np.testing.assert_allclose(terms["teaching"], error, rtol=1e-4)
     before = begun.loss_terms(images, tf.constant(299, tf.int64))["teaching"].numpy()
     assert np.abs(before - error).max() > 1
+
+
+@pytest.mark.parametrize("step", [0, 300])
+def test_a_view_is_taught_what_the_whole_image_shows_there(step):
+    scenes, _ = _scenes(60)
+    model = _model(views=VIEWS)
+    model.begin_from(lambda most: scenes[:most], progress=False)
+    images = tf.constant(scenes[:8] / 255, tf.float32)
+    terms = model.loss_terms(images, tf.constant(step, tf.int64), SEED)
+    teacher, views = model.teaching, model.random_views
+    shares = teacher.own_maps(images) if step else teacher(images, tf.constant([4, 4]))
+    within = views.within(shares, SEED)
+    assert 0.5 < np.mean(within) < 0.99
+    logits = model.encode(views.first(images, SEED)[0])["occurrence_logits"]
+    moved = views.moved(shares, SEED)
+    error = losses.teaching_cross_entropy(logits, moved, teacher.is_taught, within)
+    np.testing.assert_allclose(terms["teaching"], error, rtol=1e-4)
 
 
 def test_the_copy_is_what_is_learned_until_it_teaches_and_follows_slowly_then():
