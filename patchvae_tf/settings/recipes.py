@@ -54,9 +54,9 @@ _PARTS = {
 # A part is what is found again: wherever it stands, and from what stands around it.
 _FROM_ELSEWHERE = {
     "num_parts": 64,
-    "rotation": 20.0,
-    "scaling": 1.33,
-    "translation": 0.19,
+    "rotation": 30.0,
+    "scaling": 1.67,
+    "translation": 0.25,
     "mask_share": 0.5,
     "mask_size": 8,
 }
