@@ -39,10 +39,11 @@ class PartTeacher(keras.layers.Layer):
     (`own_maps`), which is a better judge: it knows what stands around. A step's shares are made
     sharper, over the parts at a place and over the places of a part in an image, since what is
     everywhere is no part. And each part is drawn towards being as frequent as templates found it,
-    so that none takes the others' places. Sources: Tarvainen and Valpola, "Mean teachers are better role models" (NeurIPS 2017)
-    for the copy; Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster
-    Assignments" (NeurIPS 2020) for the balance; counted frequencies in place of equal ones, and
-    places in place of images, are ours.
+    so that none takes the others' places. Sources: Tarvainen and Valpola, "Mean teachers are better
+    role models" (NeurIPS 2017) for the copy; Caron et al., "Unsupervised Learning of Visual
+    Features by Contrasting Cluster Assignments" (NeurIPS 2020) for the balance; counted frequencies
+    in place of equal ones, that they draw and do not force, and places in place of images, are
+    ours.
 
     Args:
         num_parts: int, parts that may be found.
