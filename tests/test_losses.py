@@ -96,6 +96,10 @@ def test_teaching_cross_entropy_against_hand_values():
     )
     sure = losses.teaching_cross_entropy(np.float32([[[[1e4, 0, 0]] * 2]]), shares, taught)
     assert np.isfinite(sure).all()
+    # Of two places the second does not count.
+    counts = [[[[True], [False]]]]
+    found = losses.teaching_cross_entropy(logits, shares, taught, counts)
+    np.testing.assert_allclose(found, [-np.log(0.4)], rtol=1e-5)
 
 
 def test_half_precision_inputs_give_float32():

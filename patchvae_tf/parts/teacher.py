@@ -24,7 +24,9 @@ _NEVER = 1e6  # the threshold of a part that was not found
 _COUNTED = 500  # images in which it is counted how frequent parts are
 _CHUNK = 100
 _TEMPERATURE = 0.7  # of the model's own maps: below 1, so that they become surer
-_DECAY = 0.99  # of the slow copy, a step
+_DECAY = 0.97  # of the slow copy, a step
+_CONCENTRATION = 0.5  # power of a share beside the greatest of the part in the image
+_LEAST_SHARE = 1e-4  # that is told from less
 _RATE = 0.1  # of the offsets, a step
 _RAREST = 1e-6
 
@@ -35,11 +37,13 @@ class PartTeacher(keras.layers.Layer):
 
     First by templates (a call); later by a slow copy of what has been learned from them
     (`own_maps`), which is a better judge: it knows what stands around. A step's shares are made
-    sharper, and each part is kept as frequent as templates found it, so that none takes the others'
-    places. Sources: Tarvainen and Valpola, "Mean teachers are better role models" (NeurIPS 2017)
-    for the copy; Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster
-    Assignments" (NeurIPS 2020) for the balance; counted frequencies in place of equal ones, and
-    places in place of images, are ours.
+    sharper, over the parts at a place and over the places of a part in an image, since what is
+    everywhere is no part. And each part is drawn towards being as frequent as templates found it,
+    so that none takes the others' places. Sources: Tarvainen and Valpola, "Mean teachers are better
+    role models" (NeurIPS 2017) for the copy; Caron et al., "Unsupervised Learning of Visual
+    Features by Contrasting Cluster Assignments" (NeurIPS 2020) for the balance; counted frequencies
+    in place of equal ones, that they draw and do not force, and places in place of images, are
+    ours.
 
     Args:
         num_parts: int, parts that may be found.
@@ -182,10 +186,15 @@ class PartTeacher(keras.layers.Layer):
         rest = losses.log_sum_exp(free)  # a free part, or nothing
         taught = tf.where(self.is_taught, logits, -_NEVER)
         sharper = tf.concat([taught, rest], axis=-1) / _TEMPERATURE + self.offsets
-        return tf.nn.softmax(sharper)[..., :-1]
+        shares = tf.nn.softmax(sharper)[..., :-1] + _LEAST_SHARE
+        beside = tf.math.log(shares / tf.reduce_max(shares, axis=[1, 2], keepdims=True))
+        concentrated = sharper + _CONCENTRATION * tf.pad(beside, [*3 * [[0, 0]], [0, 1]])
+        return tf.nn.softmax(concentrated)[..., :-1]
 
     def balance(self, shares: tf.Tensor, is_own: tf.Tensor) -> None:
-        """Moves the offsets so that parts become as frequent as they were found to be.
+        """Moves the offsets, which draw parts towards being as frequent as they were found to be.
+
+        They are a moving average of how much rarer, in nats, parts are than that.
 
         Args:
             shares: float32 [local batch, h, w, num_parts], what a step teaches.
@@ -198,7 +207,8 @@ class PartTeacher(keras.layers.Layer):
         if context is not None and context.num_replicas_in_sync > 1:
             total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
         excess = tf.math.log((total / count + _RAREST) / (self.frequencies + _RAREST))
-        self.offsets.assign(self.offsets - _RATE * tf.where(is_own, excess, 0.0))
+        change = tf.where(is_own, -excess - self.offsets, 0.0)
+        self.offsets.assign(self.offsets + _RATE * change)
 
     def get_config(self):
         return {

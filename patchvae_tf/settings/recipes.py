@@ -51,10 +51,19 @@ _PARTS = {
     "weighted_reconstruction": False,
     "horizontal_flip": False,
 }
+# A part is what is found again: wherever it stands, and from what stands around it.
+_FROM_ELSEWHERE = {
+    "num_parts": 64,
+    "rotation": 30.0,
+    "scaling": 1.67,
+    "translation": 0.25,
+    "mask_share": 0.5,
+    "mask_size": 8,
+}
 _VALUES = {
     "agreement": {**_FEATURES, "crop_side": 0.35, "agreement_weight": 300.0},
     "masked": {**_FEATURES, "mask_share": 0.5, "batch_size": 32},
-    "parts": {**_FEATURES, **_PARTS, "crop_side": 0.6, "batch_size": 32},
+    "parts": {**_FEATURES, **_PARTS, **_FROM_ELSEWHERE, "batch_size": 32},
     "paper": {},
 }
 # recipe -> data set -> what takes the place of the recipe's values there.

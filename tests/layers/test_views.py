@@ -3,7 +3,13 @@ import pytest
 import tensorflow as tf
 
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BlockMasking, ColorJitter, RandomCrop, RandomViews
+from patchvae_tf.layers import (
+    BlockMasking,
+    ColorJitter,
+    RandomAffine,
+    RandomCrop,
+    RandomViews,
+)
 from patchvae_tf.settings import Views
 from tests.testing_utils import random_images, run_layer_test
 
@@ -11,6 +17,7 @@ IMAGES = random_images(6, 16)
 SEED = tf.constant([3, 4])
 CHANGING = [
     (RandomCrop, {"least_side": 0.5}),
+    (RandomAffine, {"rotation": 20.0, "scaling": 1.5, "translation": 0.1}),
     (ColorJitter, {"strength": 1.0}),
     (BlockMasking, {"share": 0.5, "block_size": 4}),
 ]
@@ -88,6 +95,68 @@ def test_a_crop_shows_a_rectangle_of_the_image():
     assert np.abs(np.diff(other[:, 4:6, 0], axis=1)[:, 0] - sides).max() > 0.1
 
 
+AFFINE = {"rotation": 30.0, "scaling": 1.5, "translation": 0.1}
+
+
+def _sources(layer, count, height, width):
+    """What each pixel of the views shows, by images whose values are their pixels' places.
+
+    Returns rows and columns as they come, [count, height, width, 2], and as the affine map says
+    that fits the middle of each view, beyond the edges too.
+    """
+    places = np.stack(np.indices((height, width)), axis=-1).astype("float32")
+    views = layer(np.tile(places, (count, 1, 1, 1)), seed=SEED).numpy()
+    near = np.s_[height // 2 - 2 : height // 2 + 2, width // 2 - 2 : width // 2 + 2]
+    known = np.concatenate([places[near].reshape(16, 2), np.ones([16, 1])], axis=1)
+    fits = [np.linalg.lstsq(known, view[near].reshape(16, 2), rcond=None)[0] for view in views]
+    everywhere = np.concatenate([places, np.ones([height, width, 1])], axis=-1)
+    return views, np.einsum("hwi,nio->nhwo", everywhere, fits), np.stack(fits)
+
+
+def test_an_affine_view_is_turned_scaled_and_shifted_within_its_bounds():
+    _, _, fits = _sources(RandomAffine(**AFFINE), 500, 24, 32)
+    turn = fits[:, :2]  # [500, 2, 2]
+    scales = np.linalg.det(turn) ** -0.5
+    angles = np.degrees(np.arctan2(turn[:, 0, 1], turn[:, 0, 0]))
+    similar = turn * scales[:, np.newaxis, np.newaxis]
+    np.testing.assert_allclose(similar @ similar.transpose(0, 2, 1), [np.eye(2)] * 500, atol=1e-3)
+    assert 1 / 1.5 - 1e-3 < scales.min() < 0.68
+    assert 1.47 < scales.max() < 1.5 + 1e-3
+    assert np.log(scales).mean() == pytest.approx(0.0, abs=0.03)
+    assert np.abs(angles).max() < 30.05
+    assert angles.min() < -29
+    assert angles.max() > 29
+    # What lies in the middle of the image is so far from the middle of the view.
+    middle = np.array([11.5, 15.5])
+    shift = (
+        np.linalg.solve(turn.transpose(0, 2, 1), (middle - fits[:, 2])[..., np.newaxis])[..., 0]
+        - middle
+    )
+    assert np.abs(shift).max(axis=0) == pytest.approx([2.4, 3.2], abs=0.05)
+
+
+def test_beyond_its_edges_an_image_is_mirrored_and_is_not_within():
+    layer = RandomAffine(**AFFINE)
+    views, sources, _ = _sources(layer, 20, 16, 16)
+    # Places -1 and 0 show the same pixel, and so do 15 and 16.
+    mirrored = np.clip(np.abs(np.mod(sources - 15.5, 32) - 16) - 0.5, 0, 15)
+    np.testing.assert_allclose(views, mirrored, atol=5e-3)
+    within = layer.within(views, SEED).numpy()
+    inside = np.all((sources > -0.5) & (sources < 15.5), axis=-1, keepdims=True)
+    assert (within == inside).mean() > 0.999  # but for roundings at the edge
+    assert 0.6 < within.mean() < 0.95
+
+
+def test_one_amount_changes_nothing_else():
+    _, _, turned = _sources(RandomAffine(rotation=30.0), 50, 16, 16)
+    np.testing.assert_allclose(np.linalg.det(turned[:, :2]), 1.0, atol=1e-3)
+    _, _, scaled = _sources(RandomAffine(scaling=1.5), 50, 16, 16)
+    np.testing.assert_allclose(scaled[:, 0, 1], 0.0, atol=1e-4)
+    np.testing.assert_allclose(7.5 * scaled[:, 0, 0] + scaled[:, 2, 0], 7.5, atol=1e-3)
+    _, _, shifted = _sources(RandomAffine(translation=0.2), 50, 16, 16)
+    np.testing.assert_allclose(shifted[:, :2], [np.eye(2)] * 50, atol=1e-4)
+
+
 def test_colours_change_within_their_bounds():
     grey = np.full((2000, 2, 2, 3), 0.5, "float32")
     changed = ColorJitter(1.0)(grey, seed=SEED).numpy()
@@ -127,6 +196,9 @@ def test_blocks_are_hidden_whole_and_at_their_share():
     ("layer_class", "arguments", "message"),
     [
         (RandomCrop, {"least_side": 0.0}, "`least_side` must be above 0"),
+        (RandomAffine, {"rotation": 181.0}, "`rotation` must be in"),
+        (RandomAffine, {"scaling": 0.9}, "`scaling` must be at least 1"),
+        (RandomAffine, {"translation": -0.1}, "`translation` must be in"),
         (ColorJitter, {"strength": 1.5}, "`strength` must be in"),
         (BlockMasking, {"share": 1.0}, "`share` must be at least 0 and below 1"),
         (BlockMasking, {"block_size": 0}, "`block_size` must be at least 1"),
@@ -137,13 +209,23 @@ def test_arguments_out_of_range_are_refused(layer_class, arguments, message):
         layer_class(**arguments)
 
 
-def test_maps_are_cropped_as_the_images_were():
-    # A ramp of 16 pixels, and its map of 8 places: the crops' means over places are the map's crop.
+@pytest.mark.parametrize("how", [{"crop_side": 0.5}, AFFINE])
+def test_maps_are_moved_as_the_images_were(how):
+    # A ramp of 16 pixels, and its map of 8 places: the views' means over places are the map's view.
     ramp = np.tile(np.arange(16, dtype="float32"), (50, 16, 1))[..., np.newaxis]
-    views = RandomViews(Views(crop_side=0.5))
+    views = RandomViews(Views(**how))
     _, target = views.first(tf.constant(ramp), SEED)
-    places = ramp.reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))
-    cropped = views.moved(tf.constant(places), SEED).numpy()[:, 2:-2, 2:-2]
-    expected = target.numpy().reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))[:, 2:-2, 2:-2]
-    np.testing.assert_allclose(cropped, expected, atol=1e-3)
-    np.testing.assert_array_equal(views.moved(tf.constant(places), None), places)
+    places = tf.constant(ramp.reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4)))
+    moved = views.moved(places, SEED).numpy()
+    expected = target.numpy().reshape(50, 8, 2, 8, 2, 1).mean(axis=(2, 4))
+    inner = (expected > 1.5) & (expected < 13.5) & views.within(places, SEED).numpy()
+    assert inner[..., 0].any(axis=(1, 2)).all()
+    np.testing.assert_allclose(moved[inner], expected[inner], atol=2e-3)
+    np.testing.assert_array_equal(views.moved(places, None), places)
+    assert views.within(places, None).numpy().all()
+
+
+def test_the_other_view_is_another_one():
+    images = tf.constant(IMAGES)
+    views = RandomViews(Views(**AFFINE))
+    assert np.abs(views.second(images, SEED) - views.first(images, SEED)[0]).max() > 0.1
