@@ -45,7 +45,7 @@ class PeersConfig(Settings):
         "validation", "Data", "what is measured on", choices=("validation", "test")
     )
     classifier_examples: int | None = setting(
-        None, "Data", "images the classifiers learn from, to search (default: all)", minimum=1
+        None, "Data", "images the classifiers learn from, to search (default: all)", minimum=256
     )
     peers: str | None = setting(
         None, "Training", f"which of {', '.join(PEERS)}, with commas (default: all)"

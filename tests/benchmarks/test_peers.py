@@ -23,14 +23,14 @@ def images():
 
 @pytest.fixture
 def dataset(tmp_path):
-    """The path of 96 labelled images of 16 x 16, and of 8 to test: blocks of random colours."""
+    """The path of 288 labelled images of 16 x 16, and of 8 to test: blocks of random colours."""
     rng = np.random.default_rng(1)
 
     def drawn(count):
         blocks = rng.integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)
         return blocks.repeat(4, axis=1).repeat(4, axis=2)
 
-    arrays = {"x_train": drawn(96), "y_train": np.arange(96) % 3}
+    arrays = {"x_train": drawn(288), "y_train": np.arange(288) % 3}
     np.savez(tmp_path / "d.npz", **arrays, x_test=drawn(8), y_test=np.arange(8) % 3)
     return str(tmp_path / "d.npz")
 
@@ -130,10 +130,10 @@ def test_the_loss_of_each_peer_falls_and_phi_is_table_5s(name, dataset):
     import dataclasses
 
     recipe = dataclasses.replace(PEERS[name], num_views=2)
-    config = _config(dataset, view_passes=64 * 25)
+    config = _config(dataset, view_passes=64 * 15)
     training, _ = peers.load_parts(config, seed=0)
     peer, happened = peers.train(recipe, training.images, config, seed=0)
-    assert happened["steps"] == 25
+    assert happened["steps"] == 15
     assert happened["last_loss"] < happened["first_loss"] - 1e-3 * abs(happened["first_loss"])
     assert sum(weight.numel() for weight in peer.backbone.parameters()) == 683_072
 
@@ -194,7 +194,7 @@ def test_parts_are_those_of_recipes(dataset):
     np.testing.assert_array_equal(training.images, ours.training.images)
     np.testing.assert_array_equal(held_out.images, ours.validation.images)
     everything, test = peers.load_parts(_config(dataset, split="test"), seed=3)
-    assert (len(everything), len(test)) == (96, 8)
+    assert (len(everything), len(test)) == (288, 8)
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -233,5 +233,5 @@ def test_bad_settings_are_named(changed, said):
 
 
 def test_more_images_a_step_than_there_are_is_an_error(dataset):
-    with pytest.raises(InputError, match="at most twice the 80 images"):
-        peers.load_parts(_config(dataset, batch_views=161), seed=0)
+    with pytest.raises(InputError, match="at most twice the 272 images"):
+        peers.load_parts(_config(dataset, batch_views=545), seed=0)
