@@ -35,7 +35,7 @@ class Recipe:
 
     Attributes:
         method: class of `benchmarks.peer_methods`.
-        optimizer: "adamw", "sgd" or "lars".
+        optimizer: "adamw" or "sgd".
         learning_rate: float, the highest.
         views: Views.
         num_views: int, of each image.

@@ -1,5 +1,6 @@
 """Views, losses and records of the peers; what they measure is not tested."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -94,8 +95,6 @@ def test_colours_are_torchvisions(images, amount):
 
 
 def test_what_is_switched_off_is_not_done_and_what_is_certain_always(images):
-    import dataclasses
-
     as_they_are = _made(images, _AS_IT_IS)
     np.testing.assert_allclose(as_they_are, images, atol=1e-5)
     mirrored = _made(images, dataclasses.replace(_AS_IT_IS, flip=1.0))
@@ -127,12 +126,19 @@ def test_views_come_from_their_generator_alone(images):
 
 @pytest.mark.parametrize("name", PEERS)
 def test_the_loss_of_each_peer_falls_and_phi_is_table_5s(name, dataset):
-    import dataclasses
+    from benchmarks import peer_training
 
     recipe = dataclasses.replace(PEERS[name], num_views=2)
-    config = _config(dataset, view_passes=64 * 15)
-    training, _ = peers.load_parts(config, seed=0)
-    peer, happened = peers.train(recipe, training.images, config, seed=0)
+    training, _ = peers.load_parts(_config(dataset), seed=0)
+    peer, happened = peer_training.train(
+        recipe,
+        training.images,
+        view_passes=64 * 15,
+        batch_views=64,
+        optimizer=recipe.optimizer,
+        learning_rate=recipe.learning_rate,
+        seed=0,
+    )
     assert happened["steps"] == 15
     assert happened["last_loss"] < happened["first_loss"] - 1e-3 * abs(happened["first_loss"])
     assert sum(weight.numel() for weight in peer.backbone.parameters()) == 683_072
@@ -168,7 +174,7 @@ def test_byols_slow_copy_follows_by_a_hundredth():
 
 
 def test_features_are_those_of_the_keras_network():
-    from benchmarks import plain_torch
+    from benchmarks import peer_training, plain_torch
     from patchvae_tf import PatchVAE
     from patchvae_tf.evaluation import features
 
@@ -176,7 +182,7 @@ def test_features_are_those_of_the_keras_network():
     twin = plain_torch.PlainPatchVAE()
     plain_torch.load_weights(twin, model)
     images = np.random.default_rng(0).integers(0, 256, (7, 16, 16, 3)).astype(np.uint8)
-    found = peers.flat_features(twin.backbone, images, batch_size=4)
+    found = peer_training.flat_features(twin.backbone, images, batch_size=4)
     expected = features.stage_features(model.backbone, images, model.stages[-1], pooled=False)
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
@@ -198,7 +204,9 @@ def test_parts_are_those_of_recipes(dataset):
 
 
 def test_the_learning_rate_rises_and_falls():
-    factors = [peers.learning_rate_factor(step, 100) for step in range(100)]
+    from benchmarks import peer_training
+
+    factors = [peer_training.learning_rate_factor(step, 100) for step in range(100)]
     assert factors[4] == pytest.approx(0.5)
     assert factors[9] == factors[10] == 1.0
     assert factors[55] == pytest.approx(0.5)
