@@ -1,8 +1,8 @@
 """How the peers of `benchmarks.peers` are trained: views, optimizer, learning rate.
 
 Views are those of lightly's benchmark on CIFAR-10 (SimCLR, Barlow Twins, BYOL, SwAV), of
-solo-learn's on CIFAR (VICReg) and of EMP-SSL's authors on CIFAR. Optimizer and learning rate are
-the best of a small search on CIFAR-100, see docs/recipes.md.
+solo-learn's on CIFAR (VICReg) and of EMP-SSL's authors on CIFAR. The sources' optimizers are for
+hundreds of epochs; here AdamW at 1e-3, which `agreement` has, is for all: see docs/recipes.md.
 """
 
 import dataclasses
