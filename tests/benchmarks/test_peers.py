@@ -224,8 +224,11 @@ def test_a_record_is_not_made_twice(dataset, tmp_path):
     assert record["versions"]["lightly"]
     peers.main(None, config)
     assert len(output.read_text().splitlines()) == 1
-    peers.main(None, _config(dataset, peers="simclr", view_passes=64, output=str(output)))
-    assert len(output.read_text().splitlines()) == 2
+    peers.main(None, dataclasses.replace(config, optimizer="sgd", learning_rate=0.06))
+    _, other = map(json.loads, output.read_text().splitlines())
+    assert (other["optimizer"], other["learning_rate"]) == ("sgd", 0.06)
+    assert other["first_loss"] == record["first_loss"]  # of the same weights and views
+    assert other["last_loss"] != record["last_loss"]
 
 
 @pytest.mark.parametrize(
