@@ -126,11 +126,19 @@ def _phi(given, seed):
 def main(argv):
     """Computes the features, measures, prints the result and writes it beside the run's."""
     del argv
+    from patchvae_tf.errors import InputError
+
+    try:
+        _main(flags.FLAGS)
+    except InputError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def _main(given):
     from patchvae_tf import datasets, runs
     from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
-    given = flags.FLAGS
     backbone, stage, trained_size = _phi(given.model, given.seed)
     size = given.image_size or trained_size
     source = {"image_size": size, "data_dir": given.data_dir}
