@@ -159,12 +159,15 @@ class RandomAffine(View):
         batch, height, width, channels = tf.unstack(tf.shape(images))
         pixels = tf.reshape(images, [batch, height * width, channels])
         rows, cols = self._sources(images, seed)
+        height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
         top, left = tf.floor(rows), tf.floor(cols)
         changed = tf.zeros_like(images)
         for row, by_row in ((top, top + 1.0 - rows), (top + 1.0, rows - top)):
             for col, by_col in ((left, left + 1.0 - cols), (left + 1.0, cols - left)):
+                # Floats to the last: a GPU's integers are computed by its host.
                 index = _mirrored(row, height) * width + _mirrored(col, width)  # [batch, H, W]
-                found = tf.gather(pixels, tf.reshape(index, [batch, -1]), batch_dims=1)
+                index = tf.cast(tf.reshape(index, [batch, -1]), tf.int32)
+                found = tf.gather(pixels, index, batch_dims=1)
                 share = (by_row * by_col)[..., tf.newaxis]
                 changed += share * tf.reshape(found, tf.shape(images))
         return changed
@@ -199,6 +202,6 @@ class RandomAffine(View):
 
 
 def _mirrored(place, size):
-    """Places on an endless row of mirrored images, float32 -> int32 in [0, size)."""
-    place = tf.math.floormod(tf.cast(place, tf.int32), 2 * size)
-    return tf.minimum(place, 2 * size - 1 - place)
+    """Whole places on an endless row of mirrored images, as those in [0, size); float32."""
+    place = tf.math.floormod(place, 2.0 * size)
+    return tf.minimum(place, 2.0 * size - 1.0 - place)
