@@ -17,8 +17,7 @@ Stop with Ctrl-C at any time: the same command goes on where it stopped.
 
 def main(stop_request, config):
     """Computes."""
-    del stop_request  # at worst the part in progress is computed again
-    extraction.extract(config)
+    extraction.extract(config, stop_request)
 
 
 def run():

@@ -23,11 +23,13 @@ class Stop(BaseException):
 class StopRequest:
     """Ctrl-C and SIGTERM. Inside `deferred()` they are noted in `requested`; outside they stop.
 
-    A second signal stops at once, even inside: what was saved before stays good.
+    A second signal stops at once, even inside: what was saved before stays good. `raised` is the
+    Stop by which it did: code of other languages that was interrupted may make another error of it.
     """
 
     def __init__(self):
         self.requested = None
+        self.raised = None
         self._requested_at = 0.0
         self._deferring = False
         self._before = {}
@@ -58,7 +60,8 @@ class StopRequest:
             os.write(sys.stderr.fileno(), b"\nsaving, then stopping ...\n")
         # Some programs signal a process and its group too: the same request, not a second one.
         elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
-            raise Stop(number, "before it was done")
+            self.raised = Stop(number, "before it was done")
+            raise self.raised
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator["StopRequest"]:

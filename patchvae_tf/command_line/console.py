@@ -95,13 +95,14 @@ def run(
 
     def guarded(rest):
         _show_messages()  # only now: absl sets its own handler and level when it begins
+        stop_request = StopRequest()
         try:
             given = [config_flags.given(group) for group in by_kind]
             settings = [
                 values if kind is unsupervised else kind(**values)
                 for kind, values in zip(kinds, given, strict=True)
             ]
-            main(StopRequest(), *settings, *([rest[1:]] if takes_command else []))
+            main(stop_request, *settings, *([rest[1:]] if takes_command else []))
         except WorkerLostError as error:
             # At a usual exit TensorFlow would wait for the lost worker.
             print(f"error: {error}", file=sys.stderr, flush=True)
@@ -115,7 +116,10 @@ def run(
             if error.filename is None:
                 raise
             sys.exit(f"error: {error.filename}: {error.strerror}. Mend that, or name another.")
-        except Stop as stop:
+        except (Stop, Exception) as error:
+            stop = stop_request.raised if isinstance(error, Exception) else error
+            if stop is None:
+                raise
             print(f"\n{stop}", file=sys.stderr)
             sys.exit(stop.code)
 

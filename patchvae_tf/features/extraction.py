@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import tqdm
 
-from patchvae_tf import extras, runs, startup
+from patchvae_tf import extras, interruption, runs, startup
 from patchvae_tf.errors import InputError, RunError
 from patchvae_tf.features import computing, sources
 from patchvae_tf.features import files as feature_files
@@ -99,16 +99,19 @@ class FeaturesConfig(Pooling):
         return computing.output_names(self.outputs)
 
 
-def extract(config: FeaturesConfig) -> None:
+def extract(config: FeaturesConfig, stop_request: interruption.StopRequest | None = None) -> None:
     """Computes the features, or goes on computing them.
 
     Beside the output a record is written (`OUTPUT.json`); until then rows lie in `.OUTPUT.partial`.
 
     Args:
         config: FeaturesConfig.
+        stop_request: interruption.StopRequest; once it is requested no batch more is computed.
+            None for no such.
 
     Raises:
         InputError: bad settings, model or data, or an output that is there already.
+        interruption.Stop: stopped on request; the part in progress is computed again.
         RunError: no image can be read, or the output cannot be written.
     """
     source = sources.find(config.saved_model)
@@ -159,7 +162,8 @@ def extract(config: FeaturesConfig) -> None:
         runs.write_json(work_path / "job.json", job)
         runs.write_json(work_path / "data.json", facts_of_data)
         parts = feature_files.Parts(work_path, shapes, stream.labelled, stream.class_names)
-        images_per_second = _compute(function, stream, parts, batch_size)
+        with stop_request.deferred() if stop_request else contextlib.nullcontext():
+            images_per_second = _compute(function, stream, parts, batch_size, stop_request)
 
         skipped = _skipped(stream, parts)
         with _write_errors_named(output):
@@ -203,7 +207,7 @@ def _check_absent(output):
         )
 
 
-def _compute(function, stream, parts, batch_size):
+def _compute(function, stream, parts, batch_size, stop_request):
     """Computes the parts that are missing; returns images/s after the first batch, or None."""
     begin = parts.examples_done
     if begin == len(stream):
@@ -217,6 +221,8 @@ def _compute(function, stream, parts, batch_size):
             nonlocal rate
             first = None
             for columns in computing.rows(function, stream, batch_size, begin):
+                if stop_request and stop_request.requested:
+                    raise interruption.Stop(stop_request.requested, "before it was done")
                 yield columns
                 bar.update(columns["index"][-1] + 1 - bar.n)
                 if first is None:
