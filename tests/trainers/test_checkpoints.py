@@ -78,11 +78,18 @@ def test_restores_weights_optimizer_and_running_means(tmp_path):
             objective=PartObjective(agreement_weight=1.0),
             views=Views(crop_side=0.5),
         ),
+        lambda: PatchVAE(
+            image_size=8,
+            num_parts=2,
+            occurrence="exclusive",
+            objective=PartObjective(teaching_weight=1.0, template_steps=1),
+            views=Views(rotation=30.0, scaling=1.5, translation=0.2, mask_share=0.5, mask_size=4),
+        ),
         lambda: PatchVAE(image_size=8, num_parts=2, independent_decoders=True),
     ],
-    ids=["bigan", "adversarial", "agreement", "independent decoders"],
+    ids=["bigan", "adversarial", "agreement", "teaching", "independent decoders"],
 )
-def test_every_part_of_every_model_is_restored(make, tmp_path):
+def test_every_part_of_every_model_is_restored_and_goes_on_the_same(make, tmp_path):
     def compiled():
         model = make()
         model.compile(keras.optimizers.Adam(0.01))
@@ -106,6 +113,10 @@ def test_every_part_of_every_model_is_restored(make, tmp_path):
     resumed.train_step(images)  # elsewhere
     assert Checkpoints(tmp_path, resumed).restore() == 1
     for one, other in zip(state(resumed).values(), saved.values(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for each in (model, resumed):
+        each.train_step(images)
+    for one, other in zip(state(resumed).values(), state(model).values(), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
