@@ -66,6 +66,7 @@ class PatchVAE(Autoencoder):
 
     Returns, from a call, a dict of float32 tensors (h = H / stride, w = W / stride):
         reconstruction: [batch, H, W, channels] in [0, 1].
+        features: [batch, h, w, backbone's channels], φ's map, of the layers' dtype.
         occurrence: [batch, h, w, num_parts], probabilities q.
         occurrence_logits: [batch, h, w, num_parts], a.
         appearance_mean, appearance_variance: [batch, num_parts, appearance_dim], μ and σ².
@@ -186,6 +187,7 @@ class PatchVAE(Autoencoder):
             occurrence,
         )
         return {
+            "features": features,
             "occurrence": occurrence,
             "occurrence_logits": logits,
             "appearance_mean": mean,

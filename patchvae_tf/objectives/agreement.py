@@ -1,24 +1,26 @@
-"""Agreement between the codes of two views of an image. It serves training alone."""
+"""Agreement between two views of an image, by a code of each. It serves training alone."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
 
 @keras.saving.register_keras_serializable(package="patchvae_tf")
-class PartAgreement(keras.layers.Layer):
-    """How hard it is to tell, by the parts' codes, which two views are of the same image.
+class ViewAgreement(keras.layers.Layer):
+    """How hard it is to tell, by a code of each, which two views are of the same image.
 
     The codes of all views go through an expander and are brought to length 1; by their inner
     products, each view has to find the other one of its image among all other views of the global
-    batch. An image's parts then have to be found, and to look alike, under another crop and other
-    colours, and to differ from other images'.
+    batch. Of the parts' codes: an image's parts then have to be found, and to look alike, under
+    another crop and other colours, and to differ from other images'. Of φ's maps: so have its
+    features, in their places.
 
     Formula, for view v of image i: −log softmax over (w, j) ≠ (v, i) of z[v, i] · z[w, j] / t, at
     (1 − v, i); the mean of both views. Source: NT-Xent of Chen et al., "A Simple Framework for
-    Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes in place of
-    pooled features are ours.
+    Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes, and maps, in
+    place of pooled features are ours.
 
     Args:
         width: int, of the expander's two layers.
@@ -62,8 +64,37 @@ class PartAgreement(keras.layers.Layer):
         return first_shape[:1]
 
 
+def places(features: tf.Tensor, side: int) -> tf.Tensor:
+    """φ's map as one code: the means of `side` × `side` equal fields of it, one after the other.
+
+    Args:
+        features: [batch, h, w, channels]; h and w of at least `side`, static.
+        side: int.
+
+    Returns:
+        [batch, side * side * channels].
+    """
+    height, width = (_fields(length, side) for length in features.shape[1:3])
+    # b batch, h rows, w columns, c channels; i and j fields
+    fields = tf.einsum(
+        "ih,bhwc,jw->bijc",
+        tf.cast(height, features.dtype),
+        features,
+        tf.cast(width, features.dtype),
+    )
+    return tf.reshape(fields, [tf.shape(features)[0], side * side * features.shape[-1]])
+
+
+def _fields(length, side):
+    """Shares by which `length` places make the means of `side` fields, [side, length]."""
+    begin = np.arange(side)[:, np.newaxis] * length / side
+    end, place = begin + length / side, np.arange(length)
+    overlap = np.minimum(end, place + 1) - np.maximum(begin, place)
+    return np.maximum(overlap, 0.0) * side / length
+
+
 def contrast(views: tf.Tensor, temperature: float) -> tf.Tensor:
-    """The formula of `PartAgreement`.
+    """The formula of `ViewAgreement`.
 
     Args:
         views: float32 [2, local batch, width], of length 1.

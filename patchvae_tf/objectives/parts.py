@@ -13,10 +13,12 @@ import keras
 import tensorflow as tf
 
 from patchvae_tf import losses
-from patchvae_tf.objectives.agreement import PartAgreement
+from patchvae_tf.objectives.agreement import ViewAgreement, places
 from patchvae_tf.parts import templates
 from patchvae_tf.parts.teacher import PartTeacher
 from patchvae_tf.settings import PartObjective
+
+_MOST_FIELDS = 4  # a side: more of a large map would make most weights the comparison's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +106,20 @@ def _entropy_within(model, batch):
 
 
 def _agreement(model, batch):
+    return _agreed(model.agreement, batch, lambda codes: _summary(model, codes))
+
+
+def _map_agreement(model, batch):
+    side = _map_side(model)
+    return _agreed(model.map_agreement, batch, lambda codes: places(codes["features"], side))
+
+
+def _agreed(layer, batch, code):
+    """How hard two views are to tell, by `code` of their codes, [batch]; 0 of one view."""
     if batch.other_codes is None:
         return tf.zeros(tf.shape(batch.target)[:1])
-    first, second = (_summary(model, codes) for codes in (batch.outputs, batch.other_codes))
-    return model.agreement(first, second, training=batch.training)
+    first, second = code(batch.outputs), code(batch.other_codes)
+    return layer(first, second, training=batch.training)
 
 
 def _summary(model, codes):
@@ -117,14 +129,28 @@ def _summary(model, codes):
     return tf.ensure_shape(summary, [None, model.num_parts * (1 + model.appearance_dim)])
 
 
+def _map_side(model):
+    """Fields a side in which φ's maps of two views are compared."""
+    places_a_side = model.views.view_size(model.image_size, model.stride) // model.stride
+    return min(_MOST_FIELDS, places_a_side)
+
+
 def _agreement_layer(model):
-    layer = PartAgreement(
+    return _view_agreement(model, model.num_parts * (1 + model.appearance_dim))
+
+
+def _map_agreement_layer(model):
+    return _view_agreement(model, _map_side(model) ** 2 * model.backbone.output_shape[-1])
+
+
+def _view_agreement(model, size):
+    """The layer that compares codes of `size` numbers."""
+    layer = ViewAgreement(
         width=model.objective.agreement_width,
         temperature=model.objective.agreement_temperature,
         dtype=model.dtype_policy,
     )
-    summary = (None, model.num_parts * (1 + model.appearance_dim))
-    layer.build(summary, summary)
+    layer.build((None, size), (None, size))
     return layer
 
 
@@ -178,6 +204,13 @@ TERMS = (
         "agreement_weight",
         _agreement,
         layer=_agreement_layer,
+        needs_other_view=True,
+    ),
+    Term(
+        "map_agreement",
+        "map_agreement_weight",
+        _map_agreement,
+        layer=_map_agreement_layer,
         needs_other_view=True,
     ),
     Term("teaching", "teaching_weight", _teaching, layer=_teaching_layer, begin=_find_parts),

@@ -54,11 +54,17 @@ class PartObjective(Reconstruction):
         "factor of the agreement between the parts' codes of two views; 0: one view",
         minimum=0.0,
     )
+    map_agreement_weight: float = setting(
+        0.0,
+        "Loss",
+        "factor of the agreement between the backbone's maps of two views, in their places",
+        minimum=0.0,
+    )
     agreement_width: int = setting(
-        512, "Loss", "width of the layers that compare two views' codes", minimum=1, rare=True
+        512, "Loss", "width of the layers that compare two views", minimum=1, rare=True
     )
     agreement_temperature: float = setting(
-        0.2, "Loss", "tau of the softmax over other images' codes", above=0.0, rare=True
+        0.2, "Loss", "tau of the softmax over other images' views", above=0.0, rare=True
     )
     teaching_weight: float = setting(
         0.0,

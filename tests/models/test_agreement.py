@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, PatchVAE
 from patchvae_tf.errors import InputError
-from patchvae_tf.objectives.agreement import PartAgreement, contrast
+from patchvae_tf.objectives.agreement import ViewAgreement, contrast, places
 from patchvae_tf.optimizers import FusedAdam
 from patchvae_tf.settings import PartObjective, Views
 from tests.testing_utils import random_images
@@ -19,7 +19,8 @@ VIEWS = Views(crop_side=0.6, color_jitter=1.0, mask_share=0.5)
 def _model(**kwargs):
     keras.utils.set_random_seed(0)
     small = {"image_size": 16, "num_parts": 3, "appearance_dim": 2}
-    agreeing = {"objective": PartObjective(agreement_weight=10.0), "views": VIEWS}
+    objective = PartObjective(agreement_weight=10.0, map_agreement_weight=5.0)
+    agreeing = {"objective": objective, "views": VIEWS}
     model = PatchVAE(**{**small, **agreeing, **kwargs})
     model.compile(optimizer=keras.optimizers.SGD(1e-6, 0.9))
     return model
@@ -47,7 +48,7 @@ def test_contrast_by_its_formula():
 
 
 def test_agreement_is_of_expanded_codes():
-    layer = PartAgreement()
+    layer = ViewAgreement()
     first, second = np.random.default_rng(1).normal(size=(2, 6, 5)).astype("float32")
     value = layer(first, second)
     x = tf.concat([first, second], 0)[:, tf.newaxis, tf.newaxis]
@@ -62,11 +63,12 @@ def test_training_makes_two_views_agree():
     model = _model()
     model.compile(optimizer=FusedAdam(1e-3))
     step = tf.function(model.train_step, autograph=False)
-    first = float(step(tf.constant(IMAGES))["agreement"])
+    first = {name: float(value) for name, value in step(tf.constant(IMAGES)).items()}
     for _ in range(40):
         model.reset_metrics()
         terms = step(tf.constant(IMAGES))
-    assert float(terms["agreement"]) < 0.8 * first
+    assert float(terms["agreement"]) < 0.8 * first["agreement"]
+    assert float(terms["map_agreement"]) < 0.8 * first["map_agreement"]
 
 
 def test_agreement_counts_with_its_weight_and_is_0_where_there_is_one_view():
@@ -74,11 +76,28 @@ def test_agreement_counts_with_its_weight_and_is_0_where_there_is_one_view():
     step, seed = tf.constant(0, tf.int64), tf.constant([1, 2])
     terms = model.loss_terms(tf.constant(IMAGES), step, seed)
     parts = terms["reconstruction"] + 10.0 * terms["kl_occurrence"] + terms["kl_appearance"]
-    np.testing.assert_allclose(terms["loss"], parts + 10.0 * terms["agreement"], rtol=1e-5)
-    assert np.min(terms["agreement"]) > 0.1
-    assert terms["agreement"].shape == (8,)
-    without = model.loss_terms(tf.constant(IMAGES), step)["agreement"]
-    np.testing.assert_array_equal(without, np.zeros(8))
+    agreement = 10.0 * terms["agreement"] + 5.0 * terms["map_agreement"]
+    np.testing.assert_allclose(terms["loss"], parts + agreement, rtol=1e-5)
+    without = model.loss_terms(tf.constant(IMAGES), step)
+    for name in ("agreement", "map_agreement"):
+        assert np.min(terms[name]) > 0.1
+        assert terms[name].shape == (8,)
+        np.testing.assert_array_equal(without[name], np.zeros(8))
+
+
+def test_maps_are_compared_by_the_means_of_their_fields():
+    features = np.random.default_rng(3).normal(size=(2, 6, 6, 5)).astype("float32")
+    fields = features.reshape(2, 2, 3, 2, 3, 5).mean(axis=(2, 4))
+    np.testing.assert_allclose(places(tf.constant(features), 2), fields.reshape(2, 20), atol=1e-6)
+    # Of 6 places in 4 fields, the second takes half of the second place and all of the third.
+    second = (features[:, 1] / 2 + features[:, 2]) / 1.5
+    found = tf.reshape(places(tf.constant(features[:, :, :4]), 4), [2, 4, 4, 5])
+    np.testing.assert_allclose(found[:, 1], second[:, :4], atol=1e-6)
+    whole = places(tf.constant(features), 6)
+    np.testing.assert_allclose(whole, features.reshape(2, -1), atol=1e-6)
+    # However large the images are, the comparison has as many weights.
+    sizes = [_model(image_size=size).map_agreement.hidden.kernel.shape for size in (32, 64)]
+    assert sizes == [(4 * 4 * 128, 512)] * 2
 
 
 @pytest.mark.parametrize("make", [PatchVAE, BetaVAE])
