@@ -19,7 +19,7 @@ class ViewAgreement(keras.layers.Layer):
 
     Formula, for view v of image i: −log softmax over (w, j) ≠ (v, i) of z[v, i] · z[w, j] / t, at
     (1 − v, i); the mean of both views. Source: NT-Xent of Chen et al., "A Simple Framework for
-    Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes, and maps, in
+    Contrastive Learning of Visual Representations", ICML 2020, section 2; parts' codes and maps in
     place of pooled features are ours.
 
     Args:
