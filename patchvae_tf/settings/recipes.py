@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from patchvae_tf.settings import paper_datasets
 
 DESCRIPTIONS = {
-    "agreement": "the parts of two views of an image have to agree, for features",
+    "agreement": "two views of an image have to agree in their parts and maps, for features",
     "masked": "whole images rebuilt from half-hidden ones, for features from one view",
     "parts": "parts are found first, then taught, for occurrence that tells where each is",
     "paper": "the original implementation's settings",
@@ -61,7 +61,13 @@ _FROM_ELSEWHERE = {
     "mask_size": 8,
 }
 _VALUES = {
-    "agreement": {**_FEATURES, "crop_side": 0.35, "agreement_weight": 300.0},
+    "agreement": {
+        **_FEATURES,
+        "crop_side": 0.35,
+        "view_scale": 0.75,
+        "agreement_weight": 150.0,
+        "map_agreement_weight": 150.0,
+    },
     "masked": {**_FEATURES, "mask_share": 0.5, "batch_size": 32},
     "parts": {**_FEATURES, **_PARTS, **_FROM_ELSEWHERE, "batch_size": 32},
     "paper": {},

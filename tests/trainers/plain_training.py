@@ -66,7 +66,7 @@ def train(name, cluster, strategy, execution, stop_request):
             "agreement": lambda: patchvae_tf.PatchVAE(
                 16,
                 num_parts=2,
-                objective=PartObjective(agreement_weight=300.0),
+                objective=PartObjective(agreement_weight=150.0, map_agreement_weight=150.0),
                 views=Views(crop_side=0.35, color_jitter=1.0),
             ),
             "adversarial": lambda: patchvae_tf.PatchVAE(

@@ -105,7 +105,7 @@ def test_leaves_model_record_and_pictures(finished):
         for prefix in ("", "val_"):
             total = line[f"{prefix}reconstruction"]
             total += 0.05 * (line[f"{prefix}kl_occurrence"] + line[f"{prefix}kl_appearance"])
-            total += 300.0 * line[f"{prefix}agreement"]
+            total += 150.0 * (line[f"{prefix}agreement"] + line[f"{prefix}map_agreement"])
             assert line[f"{prefix}loss"] == pytest.approx(total, rel=1e-4)
     result = json.loads((run_dir / "result.json").read_text())
     assert result["step"] == 16
