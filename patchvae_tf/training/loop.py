@@ -1,9 +1,8 @@
-"""The training loop: steps, progress, validation, checkpoints, and a stop that loses nothing."""
+"""The training loop: steps, checkpoints, and a stop that loses nothing."""
 
 import contextlib
 import dataclasses
 import math
-import sys
 import time
 import typing
 from collections.abc import Callable
@@ -13,32 +12,15 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from patchvae_tf.cluster.workers import Cluster, check_same, summed
+from patchvae_tf.cluster.workers import Cluster, check_same
 from patchvae_tf.errors import RunError
+from patchvae_tf.training import evaluating, progress
 from patchvae_tf.training.execution import Execution
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.interruption import StopRequest
     from patchvae_tf.runs import RunFolder
     from patchvae_tf.training.checkpoints import Checkpoints
-
-# How the bar names a term; the rest keep their own name.
-_SHORT = {
-    "reconstruction": "rec",
-    "kl_occurrence": "KL occ",
-    "kl_appearance": "KL app",
-    "kl": "KL",
-    "occurrence_rate": "occurring",
-    "temperature": "temp",
-    "cross_entropy": "CE",
-    "adversarial": "GAN",
-    "discriminator_loss": "D",
-    "discriminator_rate": "D right",
-    "part_agreement": "parts agree",
-    "parts_alive": "alive",
-    "part_concentration": "concentrated",
-}
-_SHARES = ("rate", "top1", "top5")  # ends of names whose values are shown in percent
 _SCALARS_EVERY = 20  # steps between two points of the TensorBoard curves
 
 
@@ -126,14 +108,14 @@ def _train(training, checkpoints, run_folder, stop_request):
     elif training.cluster.is_chief:
         print(f"resuming after step {step} of {total_steps}", flush=True)
 
-    train_steps, evaluate_batch = _compiled_steps(training), _evaluation(training.model)
+    train_steps, evaluate_batch = _compiled_steps(training), evaluating.evaluation(training.model)
     batches = iter(_distributed(training, step))
     epoch_clock, save_clock = _Clock(), _Clock()
     requests = _Requests(training, stop_request, save_clock)
     epoch_start = step  # where the epoch's clock began
     traced = False
     before = None  # the terms of the steps before, perhaps still being computed
-    with _progress_bar(training, step) as bar:
+    with progress.bar(training, step) as bar:
         while step < total_steps:
             bar.set_description(
                 f"epoch {step // training.data.steps_per_epoch + 1}/{training.data.epochs}", False
@@ -160,10 +142,12 @@ def _train(training, checkpoints, run_folder, stop_request):
             terms = _checked(_named(current, training), step, checkpoints)
             requests.read(current)
             # The terms are those before the step's update: what is saved must be good after it.
-            _checked(_evaluated(evaluate_batch, [training.data.checked]), step, checkpoints)
+            _checked(
+                evaluating.evaluated(evaluate_batch, [training.data.checked]), step, checkpoints
+            )
             if epoch_ends:
                 rate = (step - epoch_start) * training.data.batch_size / epoch_clock.seconds
-                validation = _validation(training, evaluate_batch)
+                validation = evaluating.validation(training, evaluate_batch)
                 _checked(validation, step, checkpoints)
                 _finish_epoch(training, step, rate, terms, validation, run_folder)
                 epoch_start = step
@@ -218,15 +202,6 @@ class _Requests:
         return self._agreed if self._training.cluster.workers > 1 else self.local().numpy() > 0
 
 
-def _terms_line(terms):
-    """The loss terms as people read them, in one line."""
-    parts = []
-    for name, value in terms.items():
-        shown = f"{100 * value:.1f}%" if name.endswith(_SHARES) else f"{value:.4g}"
-        parts.append(f"{_SHORT.get(name, name)} {shown}")
-    return ", ".join(parts)
-
-
 class _Clock:
     def __init__(self):
         self.restart()
@@ -237,11 +212,6 @@ class _Clock:
     @property
     def seconds(self):
         return time.monotonic() - self._start
-
-
-def evaluate(model: keras.Model, batches: tf.data.Dataset) -> dict[str, float]:
-    """Mean of each loss term over all examples of `batches`, nothing sampled: name -> float."""
-    return _evaluated(_evaluation(model), batches)
 
 
 def _compiled_steps(training):
@@ -282,24 +252,6 @@ def _named(values, training):
     return dict(zip(training.model.trackers, values.numpy()[:-2].tolist(), strict=True))
 
 
-def _evaluation(model):
-    """Returns a function batch -> (number of examples, summed loss terms), as one graph."""
-
-    @tf.function(autograph=False, reduce_retracing=True)
-    def evaluate_batch(batch):
-        batch = tf.nest.map_structure(_as_model_input, batch)
-        terms = model.loss_terms(batch, model.optimizer.iterations)
-        count = tf.cast(tf.shape(tf.nest.flatten(batch)[0])[0], tf.float32)
-        return count, {name: tf.reduce_mean(value) * count for name, value in terms.items()}
-
-    return evaluate_batch
-
-
-def _as_model_input(tensor):
-    """Images as float32 in [0, 1]; labels and features as they are."""
-    return tf.image.convert_image_dtype(tensor, tf.float32) if tensor.dtype == tf.uint8 else tensor
-
-
 def _distributed(training, start_step):
     """Shares each global batch out to the replicas, in order; a worker reads its own rows only."""
     rows = training.cluster.rows(training.data.batch_size)
@@ -311,23 +263,6 @@ def _distributed(training, start_step):
         return dataset if local_replicas == 1 else dataset.rebatch(len(rows) // local_replicas)
 
     return training.strategy.distribute_datasets_from_function(batches)
-
-
-def _progress_bar(training, step):
-    terminal = sys.stderr.isatty()
-    return tqdm.tqdm(
-        disable=not training.cluster.is_chief,
-        initial=step * training.data.batch_size,
-        total=training.data.epochs * training.data.steps_per_epoch * training.data.batch_size,
-        unit=" images",
-        bar_format="{desc} {percentage:3.0f}%|{bar:12}| {rate_noinv_fmt}, "
-        "{remaining} left{postfix}",
-        dynamic_ncols=True,
-        smoothing=0.1,
-        # A line every half minute is enough for a log file.
-        mininterval=0.3 if terminal else 30,
-        leave=False,
-    )
 
 
 def _checked(terms, step, checkpoints):
@@ -345,9 +280,9 @@ def _checked(terms, step, checkpoints):
 
 
 def _show(terms, step, steps, bar):
-    bar.set_postfix_str(_terms_line(terms), refresh=False)
+    bar.set_postfix_str(progress.terms_line(terms), refresh=False)
     if step % _SCALARS_EVERY < steps:
-        _write_scalars("train", terms, step)
+        progress.write_scalars("train", terms, step)
 
 
 def _finish_epoch(training, step, images_per_second, terms, validation, run_folder):
@@ -364,48 +299,12 @@ def _finish_epoch(training, step, images_per_second, terms, validation, run_fold
         **terms,
         **{f"val_{name}": value for name, value in validation.items()},
     }
-    _write_scalars("train", terms, step)
-    _write_scalars("validation", validation, step)
+    progress.write_scalars("train", terms, step)
+    progress.write_scalars("validation", validation, step)
     line = f"epoch {epoch}/{training.data.epochs}: {images_per_second:.0f} images/s, "
-    line += _terms_line(terms)
+    line += progress.terms_line(terms)
     if validation:
-        line += f"; validation: {_terms_line(validation)}"
+        line += f"; validation: {progress.terms_line(validation)}"
     tqdm.tqdm.write(line)
     run_folder.append_metrics(record)
     training.on_epoch(epoch, step, record)
-
-
-def _validation(training, evaluate_batch):
-    """Mean of each loss term over the validation images; each worker takes its share of them."""
-    if training.data.validation_batches is None:
-        return {}
-    if training.cluster.workers == 1:
-        return _evaluated(evaluate_batch, training.data.validation_batches)
-    share = training.data.validation_batches.shard(training.cluster.workers, training.cluster.index)
-    total, sums = _sums(evaluate_batch, share)
-    names = list(training.model.trackers)
-    local = np.array([total, *(sums.get(name, 0.0) for name in names)])
-    total, *values = summed(local, training.cluster, training.strategy)
-    return {name: value / total for name, value in zip(names, values, strict=True)}
-
-
-def _evaluated(evaluate_batch, batches):
-    """Mean of each loss term over all examples of `batches`."""
-    total, sums = _sums(evaluate_batch, batches)
-    return {name: value / total for name, value in sums.items()}
-
-
-def _sums(evaluate_batch, batches):
-    """Number of examples, and the sum of each loss term over them."""
-    total, sums = 0.0, {}
-    for batch in batches:
-        count, terms = evaluate_batch(batch)
-        total += float(count)
-        for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
-    return total, sums
-
-
-def _write_scalars(group, terms, step):
-    for name, value in terms.items():
-        tf.summary.scalar(f"{group}/{name}", value, step=step)

@@ -92,10 +92,10 @@ class TransferTrainer(session.Trainer):
 
     def finish(self, model, run_folder, result):
         """Tests the classifier, and writes it."""
-        from patchvae_tf.training import loop
+        from patchvae_tf.training import evaluating
 
         data = self._data
-        tested = loop.evaluate(model, data.evaluation_batches(data.test))
+        tested = evaluating.evaluate(model, data.evaluation_batches(data.test))
         with runs.replaced_when_whole(run_folder.path / "model.keras") as temporary:
             self._classifier.whole(model).save(temporary)
         return {

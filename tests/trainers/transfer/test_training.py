@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf import backbones
-from patchvae_tf.training import loop
+from patchvae_tf.training import evaluating
 from patchvae_tf.transfer import data as transfer_data
 from patchvae_tf.transfer import model as transfer_model
 from tests import processes
@@ -162,7 +162,7 @@ def _trained(config, cached=True):
     step = tf.function(model.train_step, autograph=False)
     for batch in data.training_batches(0):
         step(batch)
-    return untrained.whole(model), loop.evaluate(model, data.evaluation_batches(data.test))
+    return untrained.whole(model), evaluating.evaluate(model, data.evaluation_batches(data.test))
 
 
 def test_features_computed_once_train_the_same_classifier(images, run_dir):

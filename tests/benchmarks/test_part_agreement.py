@@ -1,0 +1,22 @@
+import numpy as np
+
+from benchmarks import part_agreement
+from patchvae_tf.evaluation import part_truths
+
+
+def test_a_training_is_measured_on_images_that_it_did_not_see():
+    training, test = (
+        part_truths.load("parts", split, image_size=32, stride=8, seed=0)
+        for split in ("train", "test")
+    )
+    few = part_truths.PartTruths(test.images[:40], test.part_maps[:40], test.names, "test")
+    found = part_agreement.run({"recipe": "paper", "num_parts": 4}, training, few, 2, seed=0)
+    assert 0.4 < found["mean_area"] < 0.7  # two steps find nothing
+    assert -1 <= found["part_agreement"] <= 1
+    assert 0 <= found["parts_alive"] <= 4
+
+
+def test_ranks_are_compared_and_not_values():
+    assert part_agreement.rank_correlation([1, 2, 3, 100], [0.1, 0.2, 0.9, 0.95]) == 1.0
+    expected = np.corrcoef([0, 1, 2, 3], [1, 0, 2, 3])[0, 1]
+    assert abs(part_agreement.rank_correlation([5, 6, 7, 8], [2, 1, 3, 4]) - expected) < 1e-12
