@@ -24,8 +24,8 @@ class Autoencoder(UnsupervisedModel):
 
     def __init__(self, image_size, backbone, stride, channels, objective, views, seed, **kwargs):
         super().__init__(image_size, backbone, stride, channels, seed, **kwargs)
-        self.objective = _settings(self.objective_class, objective)
-        self.views = _settings(Views, views)
+        self.objective = self.objective_class.of(objective)
+        self.views = Views.of(views)
         if not self.any_size:
             self.views.check_full_scale("a code of the whole image is made from one size")
         view_size = self.views.view_size(image_size, self.stride)
@@ -44,9 +44,3 @@ class Autoencoder(UnsupervisedModel):
             "objective": cls.objective_class.part_of(config),
             "views": Views.part_of(config),
         }
-
-
-def _settings(settings_class, given):
-    if given is None:
-        return settings_class()
-    return settings_class(**given) if isinstance(given, dict) else given

@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from patchvae_tf import backbones, noise
 from patchvae_tf.errors import InputError
-from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.layers import BatchNormalization, RandomViews
 from patchvae_tf.models.distributed import DistributedModel, dtype_policy_scope
 from patchvae_tf.models.inputs import model_images
+from patchvae_tf.settings import Views
 from patchvae_tf.settings.architecture import Backbone
 
 _DROPOUT = 0.5
@@ -126,6 +127,8 @@ class TransferClassifier(FeatureClassifier):
         backbone: str, one of `backbones.NAMES`.
         stride: int, of the backbone, one of `backbones.strides`; None for its default.
         channels: int, of the images.
+        views: settings.Views, or the same as a dict: what training sees of an image; None for the
+            image itself, as in the paper.
         weight_decay, seed, **kwargs: as of `FeatureClassifier`.
 
     Call arguments and result: as of `FeatureClassifier`; the inputs are images, float32
@@ -144,6 +147,7 @@ class TransferClassifier(FeatureClassifier):
         backbone="resnet9",
         stride=None,
         channels=3,
+        views=None,
         seed=0,
         **kwargs,
     ):
@@ -162,6 +166,10 @@ class TransferClassifier(FeatureClassifier):
         self.backbone_name = backbone
         self.stride = stride
         self.channels = channels
+        self.views = Views.of(views)
+        self.views.check_full_scale("the head takes maps of one size")
+        self.views.check_size(image_size)
+        self.random_views = RandomViews(self.views)
         with dtype_policy_scope(self.dtype_policy):
             self.backbone = backbones.build(backbone, stride, channels)
         frozen = ()
@@ -172,6 +180,12 @@ class TransferClassifier(FeatureClassifier):
             layer.trainable = layer not in frozen
             if isinstance(layer, BatchNormalization):
                 layer.gamma.trainable = layer.beta.trainable = False
+
+    def loss_terms(self, examples, step, seed=None, training=False):
+        images, labels = examples
+        seen, _ = self.random_views.first(images, seed)
+        # Other colours may lie beyond what an image can hold.
+        return super().loss_terms((tf.clip_by_value(seen, 0.0, 1.0), labels), step, seed, training)
 
     def feature_map(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """φ's maps of images, [batch, image_size / stride, image_size / stride, c]."""

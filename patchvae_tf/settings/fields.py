@@ -69,6 +69,13 @@ class Settings:
         """These settings, taken from others that have them among their own."""
         return cls(**{field.name: getattr(whole, field.name) for field in dataclasses.fields(cls)})
 
+    @classmethod
+    def of(cls, given: typing.Self | dict | None) -> typing.Self:
+        """These settings as an argument gives them: themselves, as a dict, or None for defaults."""
+        if given is None:
+            return cls()
+        return cls(**given) if isinstance(given, dict) else given
+
     def to_json(self) -> dict:
         """Returns a dict of plain values; the class called with them is its inverse."""
         return dataclasses.asdict(self)

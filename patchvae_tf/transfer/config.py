@@ -108,6 +108,21 @@ class TransferConfig(Settings):
         "mirror every other training image at random (default: as the paper does, all but "
         "cifar100)",
     )
+    crop_side: float = setting(
+        1.0,
+        "Data",
+        "least side of the random crop that fine-tuning takes of an image, as a share of its side; "
+        "1: no crop",
+        above=0.0,
+        maximum=1.0,
+    )
+    color_jitter: float = setting(
+        0.0,
+        "Data",
+        "strength of the change of colours in what fine-tuning sees",
+        minimum=0.0,
+        maximum=1.0,
+    )
 
     epochs: int = setting(90, "Training", "passes over the training images", minimum=1)
     batch_size: int | None = setting(
@@ -173,16 +188,30 @@ def resolved(config: TransferConfig) -> TransferConfig:
     sources = {"run_dir": _of_run, "saved_model": _of_export, "weights": _of_weights}
     config = dataclasses.replace(config, **sources.get(config.source, _of_untrained)(config))
     if config.source == "saved_model":
+        _check_no_views(config)
         return dataclasses.replace(config, freeze="conv1-5")
     assert config.backbone is not None  # the source of φ says it
     stages = [stage.name for stage in backbones.stages(config.backbone, config.stride)]
     freeze = stages[-1] if config.freeze is None else config.freeze
+    if freeze == stages[-1]:
+        _check_no_views(config)
     if freeze not in ("none", *stages):
         raise InputError(
             f"freeze of {config.backbone} with a stride of {config.stride} must be one of "
             f"{', '.join(stages)}, none. Received: {freeze}"
         )
     return dataclasses.replace(config, freeze=freeze)
+
+
+def _check_no_views(config):
+    """Raises InputError for views of images where each image's features are computed once."""
+    for name, plain in (("crop_side", 1.0), ("color_jitter", 0.0)):
+        if getattr(config, name) != plain:
+            raise InputError(
+                f"{name} is for fine-tuning, and here φ is all frozen: its features of each image "
+                f"are computed once. Received: {getattr(config, name)}. Leave it out, or choose "
+                "another freeze, e.g. conv1."
+            )
 
 
 def _of_run(config):

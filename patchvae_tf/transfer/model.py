@@ -16,6 +16,7 @@ import patchvae_tf
 from patchvae_tf import noise, pretrained, resnet18_weights
 from patchvae_tf.models import FeatureClassifier, TransferClassifier
 from patchvae_tf.saved_models import loaded as exported
+from patchvae_tf.settings import Views
 from patchvae_tf.transfer.config import TransferConfig
 from patchvae_tf.transfer.data import TransferData
 
@@ -127,6 +128,7 @@ def prepare(
             backbone=config.backbone,
             stride=config.stride,
             channels=config.channels,
+            views=Views(crop_side=config.crop_side, color_jitter=config.color_jitter),
             weight_decay=config.weight_decay,
             seed=config.seed,
             dtype=dtype_policy,

@@ -5,8 +5,9 @@ import tensorflow as tf
 
 import patchvae_tf
 from patchvae_tf import InputError, TransferClassifier, backbones, noise
-from patchvae_tf.layers import BatchNormalization
+from patchvae_tf.layers import BatchNormalization, RandomViews
 from patchvae_tf.models import FeatureClassifier
+from patchvae_tf.settings import Views
 from tests.testing_utils import random_images
 
 # Table 5's sums; of them the classifier's own two layers.
@@ -159,9 +160,25 @@ def test_training_on_features_is_training_on_images():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
+def test_training_sees_views_and_nothing_else_does():
+    model = _classifier(views={"crop_side": 0.5, "color_jitter": 1.0})
+    images, labels = _examples()
+    images = tf.image.convert_image_dtype(images, tf.float32)
+    seed, step = tf.constant([4, 5]), tf.constant(0, tf.int64)
+    seen = np.clip(RandomViews(model.views).first(images, seed)[0], 0, 1)
+    assert np.abs(seen - images).mean() > 0.05
+    found = model.loss_terms((images, labels), step, seed)["cross_entropy"]
+    expected = _classifier().loss_terms((seen, labels), step, seed)["cross_entropy"]
+    np.testing.assert_array_equal(found, expected)
+    found, expected = (
+        one.loss_terms((images, labels), step)["cross_entropy"] for one in (model, _classifier())
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("freeze", ["conv1-3", "conv1-5"])
 def test_comes_back_from_its_file(tmp_path, freeze):
-    model = _classifier(freeze)
+    model = _classifier(freeze, views=Views(crop_side=0.6))
     model.train_step(_examples())
     model.save(tmp_path / "model.keras")
     loaded = patchvae_tf.load_model(tmp_path)
