@@ -19,7 +19,7 @@ if typing.TYPE_CHECKING:
     from patchvae_tf.models.presets import backbone
     from patchvae_tf.pretrained import presets
     from patchvae_tf.saved_models.writing import export_model
-    from patchvae_tf.settings import BetaVAEObjective, PartObjective, Views
+    from patchvae_tf.settings import BetaVAEObjective, PartObjective, ScaledViews, Views
     from patchvae_tf.unsupervised.trainer import train_model as train
 
 __version__ = "0.2.0"
@@ -37,6 +37,7 @@ _PUBLIC = {
     "PatchVAE": ("models", "PatchVAE"),
     "RunError": ("errors", "RunError"),
     "TransferClassifier": ("models", "TransferClassifier"),
+    "ScaledViews": ("settings", "ScaledViews"),
     "Views": ("settings", "Views"),
     "backbone": ("models.presets", "backbone"),
     "embed": ("features.embedding", "embed"),
@@ -56,6 +57,7 @@ __all__ = [
     "PartObjective",
     "PatchVAE",
     "RunError",
+    "ScaledViews",
     "TransferClassifier",
     "Views",
     "__version__",

@@ -9,7 +9,7 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.settings import (
     PartCode,
     PartObjective,
-    Views,
+    ScaledViews,
     recipes,
     unsupervised,
     unsupervised_config,
@@ -179,7 +179,9 @@ def test_every_setting_has_a_group_and_a_text_of_its_own():
 def test_parts_of_settings_are_taken_from_the_whole():
     config = unsupervised_config(dataset="images", num_parts=5, crop_side=0.5)
     assert PartCode.part_of(config) == PartCode(num_parts=5, appearance_dim=8)
-    assert Views.part_of(config) == Views(crop_side=0.5, view_scale=0.75, color_jitter=1.0)
+    assert ScaledViews.part_of(config) == ScaledViews(
+        crop_side=0.5, view_scale=0.75, color_jitter=1.0
+    )
     assert PartObjective.part_of(config).map_agreement_weight == 150.0
     assert PartObjective() == PartObjective.part_of(
         unsupervised_config(recipe="paper", dataset="images")

@@ -14,20 +14,19 @@ class Autoencoder(UnsupervisedModel):
     Args:
         image_size, backbone, stride, channels, seed, **kwargs: as of `UnsupervisedModel`.
         objective: settings.PartObjective or BetaVAEObjective, or the same as a dict.
-        views: settings.Views, or the same as a dict.
+        views: settings.Views (PatchVAE: ScaledViews too), or the same as a dict.
 
     Raises:
         InputError: an argument out of range.
     """
 
     objective_class: type[Reconstruction]
+    views_class: type[Views] = Views
 
     def __init__(self, image_size, backbone, stride, channels, objective, views, seed, **kwargs):
         super().__init__(image_size, backbone, stride, channels, seed, **kwargs)
         self.objective = self.objective_class.of(objective)
-        self.views = Views.of(views)
-        if not self.any_size:
-            self.views.check_full_scale("a code of the whole image is made from one size")
+        self.views = self.views_class.of(views)
         view_size = self.views.view_size(image_size, self.stride)
         self.views.check_size(view_size)
         self.laplacian_weights = LaplacianWeights(block_size=self.stride)
@@ -42,5 +41,5 @@ class Autoencoder(UnsupervisedModel):
         return {
             **super()._arguments(config),
             "objective": cls.objective_class.part_of(config),
-            "views": Views.part_of(config),
+            "views": cls.views_class.part_of(config),
         }

@@ -27,7 +27,7 @@ from patchvae_tf.models.distributed import dtype_policy_scope
 from patchvae_tf.objectives import parts
 from patchvae_tf.objectives.reconstruction import reconstruction_terms
 from patchvae_tf.parts import discovery
-from patchvae_tf.settings import PartCode, PartObjective
+from patchvae_tf.settings import PartCode, PartObjective, ScaledViews
 
 if typing.TYPE_CHECKING:
     import numpy as np
@@ -90,6 +90,7 @@ class PatchVAE(Autoencoder):
     settings_name = "patchvae"
     code_class = PartCode
     objective_class = PartObjective
+    views_class = ScaledViews
     any_size = True
 
     def __init__(

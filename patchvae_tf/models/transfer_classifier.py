@@ -167,7 +167,6 @@ class TransferClassifier(FeatureClassifier):
         self.stride = stride
         self.channels = channels
         self.views = Views.of(views)
-        self.views.check_full_scale("the head takes maps of one size")
         self.views.check_size(image_size)
         self.random_views = RandomViews(self.views)
         with dtype_policy_scope(self.dtype_policy):

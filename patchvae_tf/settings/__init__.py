@@ -9,13 +9,14 @@ from patchvae_tf.settings.architecture import GlobalCode, PartCode
 from patchvae_tf.settings.fields import Settings, setting
 from patchvae_tf.settings.objectives import BetaVAEObjective, PartObjective
 from patchvae_tf.settings.unsupervised import unsupervised_config
-from patchvae_tf.settings.views import Views
+from patchvae_tf.settings.views import ScaledViews, Views
 
 __all__ = [
     "BetaVAEObjective",
     "GlobalCode",
     "PartCode",
     "PartObjective",
+    "ScaledViews",
     "Settings",
     "Views",
     "setting",

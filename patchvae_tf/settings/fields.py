@@ -70,11 +70,21 @@ class Settings:
         return cls(**{field.name: getattr(whole, field.name) for field in dataclasses.fields(cls)})
 
     @classmethod
-    def of(cls, given: typing.Self | dict | None) -> typing.Self:
-        """These settings as an argument gives them: themselves, as a dict, or None for defaults."""
-        if given is None:
-            return cls()
-        return cls(**given) if isinstance(given, dict) else given
+    def of(cls, given: "Settings | dict | None") -> typing.Self:
+        """These settings as an argument gives them: themselves, as a dict, or None for defaults.
+
+        Settings of a base class will do.
+
+        Raises:
+            InputError: there is one among them that these have not.
+        """
+        if given is None or type(given) is cls:
+            return given or cls()
+        values = given.to_json() if isinstance(given, Settings) else given
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise InputError(f"{cls.__name__} has no {', '.join(unknown)}. Leave it out.")
+        return cls(**values)
 
     def to_json(self) -> dict:
         """Returns a dict of plain values; the class called with them is its inverse."""

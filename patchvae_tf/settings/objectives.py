@@ -11,7 +11,7 @@ from patchvae_tf.settings.fields import Settings, setting
 
 if typing.TYPE_CHECKING:
     from patchvae_tf.settings.architecture import PartCode
-    from patchvae_tf.settings.views import Views
+    from patchvae_tf.settings.views import ScaledViews
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,10 +149,13 @@ class PartObjective(Reconstruction):
                 f"makes no image of a part. Received: {self.part_reconstruction_weight}"
             )
 
-    def check_views(self, views: "Views") -> None:
-        """Raises InputError where the objective does not go with the `Views`."""
-        if self.teaching_weight:
-            views.check_full_scale("with teaching_weight parts are looked for in one size")
+    def check_views(self, views: "ScaledViews") -> None:
+        """Raises InputError where the objective does not go with the views."""
+        if self.teaching_weight and views.view_scale != 1.0:
+            raise InputError(
+                "with teaching_weight parts are looked for in one size: view_scale must be 1. "
+                f"Received: {views.view_scale}. Leave it out."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from patchvae_tf.settings.fields import (
 )
 from patchvae_tf.settings.objectives import BetaVAEObjective, PartObjective
 from patchvae_tf.settings.pixels import Pixels, parsed_channels, value_range_setting
-from patchvae_tf.settings.views import Views
+from patchvae_tf.settings.views import ScaledViews, Views
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +175,7 @@ class UnsupervisedConfig(Optimization, Backbone, Data, Choice):
 
 
 @dataclasses.dataclass(frozen=True)
-class PatchVAEConfig(PartObjective, PartCode, Views, UnsupervisedConfig):
+class PatchVAEConfig(PartObjective, PartCode, ScaledViews, UnsupervisedConfig):
     """The settings of a PatchVAE's training."""
 
     def check(self) -> None:
@@ -190,8 +190,7 @@ class BetaVAEConfig(BetaVAEObjective, GlobalCode, Views, UnsupervisedConfig):
     """The settings of a β-VAE's training."""
 
     def check(self) -> None:
-        """Blocks fill the image, which is seen in its own size."""
-        self.check_full_scale("a code of the whole image is made from one size")
+        """Blocks fill the image."""
         self.check_size(self.image_size)
 
 

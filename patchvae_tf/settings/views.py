@@ -20,14 +20,6 @@ class Views(Settings):
         above=0.0,
         maximum=1.0,
     )
-    view_scale: float = setting(
-        1.0,
-        "Views",
-        "side in pixels of what training takes, as a share of image_size, about; below 1 a step is "
-        "cheaper",
-        above=0.0,
-        maximum=1.0,
-    )
     rotation: float = setting(
         0.0,
         "Views",
@@ -68,8 +60,9 @@ class Views(Settings):
     )
 
     def view_size(self, image_size: int, stride: int) -> int:
-        """Side of the views in pixels: the multiple of `stride` that is next to `view_scale`'s."""
-        return max(1, round(self.view_scale * image_size / stride)) * stride
+        """Side of the views in pixels: the images'."""
+        del stride
+        return image_size
 
     def check_size(self, image_size: int) -> None:
         """Raises InputError unless blocks of `mask_size` fill an image of `image_size` pixels."""
@@ -79,9 +72,20 @@ class Views(Settings):
                 "Use e.g. 4 or 8."
             )
 
-    def check_full_scale(self, because: str) -> None:
-        """Raises InputError unless views have as many pixels as the images."""
-        if self.view_scale != 1.0:
-            raise InputError(
-                f"view_scale must be 1 here: {because}. Received: {self.view_scale}. Leave it out."
-            )
+
+@dataclasses.dataclass(frozen=True)
+class ScaledViews(Views):
+    """Views that may have fewer pixels than the images: for models that take images of any size."""
+
+    view_scale: float = setting(
+        1.0,
+        "Views",
+        "side in pixels of what training takes, as a share of image_size, about; below 1 a step is "
+        "cheaper",
+        above=0.0,
+        maximum=1.0,
+    )
+
+    def view_size(self, image_size: int, stride: int) -> int:
+        """Side of the views in pixels: the multiple of `stride` that is next to `view_scale`'s."""
+        return max(1, round(self.view_scale * image_size / stride)) * stride

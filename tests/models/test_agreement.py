@@ -9,7 +9,7 @@ from patchvae_tf import BetaVAE, PatchVAE
 from patchvae_tf.errors import InputError
 from patchvae_tf.objectives.agreement import ViewAgreement, contrast, places
 from patchvae_tf.optimizers import FusedAdam
-from patchvae_tf.settings import PartObjective, Views
+from patchvae_tf.settings import PartObjective, ScaledViews, Views
 from tests.testing_utils import random_images
 
 IMAGES = random_images(8, 16)
@@ -165,7 +165,7 @@ def test_a_block_that_does_not_divide_the_image_is_refused():
 
 
 def test_views_of_fewer_pixels_are_all_that_training_sees():
-    model = _model(image_size=32, views=Views(crop_side=0.6, view_scale=0.5))
+    model = _model(image_size=32, views=ScaledViews(crop_side=0.6, view_scale=0.5))
     images, seed = tf.constant(random_images(4, 32)), tf.constant([1, 2])
     seen, target = model.random_views.first(images, seed)
     assert seen.shape == (4, 16, 16, 3)
@@ -183,12 +183,12 @@ def test_views_of_fewer_pixels_are_all_that_training_sees():
 
 @pytest.mark.parametrize(("scale", "size", "view"), [(1.0, 48, 48), (0.67, 48, 32), (0.01, 32, 8)])
 def test_the_views_side_is_a_multiple_of_the_stride(scale, size, view):
-    assert Views(view_scale=scale).view_size(size, 8) == view
+    assert ScaledViews(view_scale=scale).view_size(size, 8) == view
 
 
 def test_what_needs_images_in_their_own_size_says_so():
-    fewer = Views(view_scale=0.5)
-    with pytest.raises(InputError, match=r"view_scale must be 1 here: a code of the whole image"):
+    fewer = ScaledViews(view_scale=0.5)
+    with pytest.raises(InputError, match="Views has no view_scale. Leave it out"):
         BetaVAE(image_size=32, views=fewer)
     with pytest.raises(InputError, match=r"with teaching_weight.*Received: 0\.5"):
         PatchVAE(
