@@ -22,6 +22,7 @@ def test_outputs_have_the_documented_shapes_and_ranges(model):
     outputs = model(IMAGES)
     assert {name: tuple(value.shape) for name, value in outputs.items()} == {
         "reconstruction": (4, 32, 32, 3),
+        "features": (4, 4, 4, 128),
         "occurrence": (4, 4, 4, 16),
         "occurrence_logits": (4, 4, 4, 16),
         "appearance_mean": (4, 16, 6),

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from patchvae_tf import BetaVAE, BiGAN, PatchVAE
 from patchvae_tf.optimizers import FusedAdam
-from patchvae_tf.settings import PartObjective, Views
+from patchvae_tf.settings import PartObjective, ScaledViews
 from tests.testing_utils import random_images
 
 
@@ -181,7 +181,7 @@ def test_configuration_of_every_argument_survives():
             temperature_interval=10,
             temperature_floor=0.2,
         ).to_json(),
-        "views": Views(crop_side=0.5, mask_size=8).to_json(),
+        "views": ScaledViews(crop_side=0.5, mask_size=8).to_json(),
         "seed": 9,
     }
     config = PatchVAE(**arguments).get_config()
