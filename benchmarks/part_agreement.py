@@ -106,15 +106,15 @@ def main(stop_request, given):
     records = (
         [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
     )
-    done = {record["variant"] for record in records}
     for name, settings in VARIANTS.items():
-        if name in done:
+        job = {"variant": name, "dataset": given.dataset, "steps": given.steps, "seed": given.seed}
+        if any(job.items() <= record.items() for record in records):
             continue
-        found = run(settings, training, test, given.steps, given.seed)
-        records.append({"variant": name, "dataset": given.dataset, "steps": given.steps, **found})
+        records.append({**job, **run(settings, training, test, given.steps, given.seed)})
         with open(output, "a") as file:
             file.write(json.dumps(records[-1]) + "\n")
-        print(f"{name}: parts agree {found['part_agreement']:.3f}, area {found['mean_area']:.3f}")
+        agreement, area = records[-1]["part_agreement"], records[-1]["mean_area"]
+        print(f"{name}: parts agree {agreement:.3f}, area {area:.3f}")
     columns = ([record[key] for record in records] for key in ("part_agreement", "mean_area"))
     print(f"rank correlation of {len(records)} trainings: {rank_correlation(*columns):.2f}")
 
