@@ -47,6 +47,11 @@ class Recipe:
     views: Views = Views()
     num_views: int = 2
 
+    def with_least_area(self, least):
+        """The same but for the smallest crop's share of an image's area."""
+        area = (least, max(least, self.views.area[1]))
+        return dataclasses.replace(self, views=dataclasses.replace(self.views, area=area))
+
 
 PEERS = {
     "simclr": Recipe("SimCLR"),

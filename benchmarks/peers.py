@@ -56,6 +56,13 @@ class PeersConfig(Settings):
     learning_rate: float | None = setting(
         None, "Training", "the highest (default: the peer's)", above=0.0
     )
+    least_area: float | None = setting(
+        None,
+        "Training",
+        "of an image, that a crop has (default: the peer's)",
+        above=0.0,
+        maximum=1.0,
+    )
     seeds: int = setting(1, "Training", "of each peer", minimum=1)
     first_seed: int = setting(0, "Training", "the others follow", minimum=0)
     output: str = setting("runs/peers/records.jsonl", "Output", "file of JSON lines, a peer each")
@@ -117,9 +124,9 @@ def run(name, parts, config, seed):
     from benchmarks import frozen_features, peer_training
     from patchvae_tf.training import devices
 
-    recipe = PEERS[name]
     training, measured_on = parts
     asked_for = identity(name, config, seed)
+    recipe = PEERS[name].with_least_area(asked_for["least_area"])
     peer, trained = peer_training.train(
         recipe,
         training.images,
@@ -165,6 +172,7 @@ def identity(name, config, seed):
         "batch_views": config.batch_views,
         "optimizer": config.optimizer or recipe.optimizer,
         "learning_rate": config.learning_rate or recipe.learning_rate,
+        "least_area": config.least_area or recipe.views.area[0],
         "classifier_examples": config.classifier_examples,
     }
 

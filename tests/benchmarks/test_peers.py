@@ -225,10 +225,13 @@ def test_a_record_is_not_made_twice(dataset, tmp_path):
     peers.main(None, config)
     assert len(output.read_text().splitlines()) == 1
     peers.main(None, dataclasses.replace(config, optimizer="sgd", learning_rate=0.06))
-    _, other = map(json.loads, output.read_text().splitlines())
+    peers.main(None, dataclasses.replace(config, least_area=0.5))
+    _, other, larger_crops = map(json.loads, output.read_text().splitlines())
     assert (other["optimizer"], other["learning_rate"]) == ("sgd", 0.06)
     assert other["first_loss"] == record["first_loss"]  # of the same weights and views
     assert other["last_loss"] != record["last_loss"]
+    assert (record["views"]["area"], larger_crops["views"]["area"]) == ([0.08, 1], [0.5, 1])
+    assert larger_crops["first_loss"] != record["first_loss"]
 
 
 @pytest.mark.parametrize(
