@@ -284,10 +284,10 @@ class PatchVAE(Autoencoder):
         if seed is None or not any(term.needs_other_view for term in self._terms):
             return self.encode(seen, training), None
         other = self.random_views.second(images, seed)
-        both = self.encode(tf.concat([seen, other], axis=0), training)  # [2 batch, ...]
-        batch = tf.shape(images)[0]
-        first = {name: value[:batch] for name, value in both.items()}
-        return first, {name: value[batch:] for name, value in both.items()}
+        features = self.backbone(tf.concat([seen, other], axis=0), training=training)
+        first, second = tf.split(features, 2)  # [batch, h, w, channels] each
+        # Each for itself: what nobody asks of the other view is then not computed.
+        return self.codes(first), self.codes(second)
 
     def temperature_at(self, step: int | tf.Tensor) -> tf.Tensor:
         """τ after `step` training steps; a float32 scalar."""

@@ -21,7 +21,7 @@ STEPS, BATCH = 6, 8
 # First weights at which no ReLU's kink lies within rounding. Where one does, other rounding moves
 # weights by 1e-5; so does a change of the last bit of the first weights, on one device: of BiGAN
 # from the seeds 0, 2 and 3, in 15 of 18 such changes, and from 1, 4 and 5 in none.
-SEEDS = {"agreement": 2, "adversarial": 1, "bigan": 1}
+SEEDS = {"agreement": 2, "adversarial": 3, "bigan": 1}
 RATES = {"patchvae": 1e-5, "agreement": 1e-7, "beta_vae": 1e-6, "bigan": 1e-3, "adversarial": 1e-6}
 
 
