@@ -1,0 +1,50 @@
+"""Settings that hold several values in one text, with commas between."""
+
+import csv
+from collections.abc import Collection
+
+from patchvae_tf.errors import InputError
+
+
+def words(setting: str, text: str | None, known: Collection[str]) -> tuple[str, ...]:
+    """The words of a setting; one that holds a comma itself stands in quotation marks.
+
+    Args:
+        setting: its name.
+        text: its value; None or empty: all that are known.
+        known: what the words may be.
+
+    Raises:
+        InputError: a word is not known.
+    """
+    found = _split(text) if text else tuple(known)
+    for word in found:
+        if word not in known:
+            raise InputError(f"{setting} must be of {', '.join(known)}. Received: {word!r}")
+    return found
+
+
+def multiples(setting: str, text: str, of: int = 1) -> tuple[int, ...]:
+    """The whole numbers of a setting.
+
+    Args:
+        setting: its name.
+        text: its value.
+        of: what they must be positive multiples of.
+
+    Raises:
+        InputError: one of them is not.
+    """
+    wanted = "whole numbers above 0" if of == 1 else f"positive multiples of {of}"
+    found = _split(text)
+    for word in found:
+        if not (word.isascii() and word.isdigit() and int(word) % of == 0 < int(word)):
+            raise InputError(
+                f"{setting} must be {wanted}, with commas between. Received: {word!r}"
+            )
+    return tuple(map(int, found))
+
+
+def _split(text):
+    (row,) = csv.reader([text], skipinitialspace=True)
+    return tuple(word.strip() for word in row) or ("",)
