@@ -19,7 +19,7 @@ from benchmarks import lists
 from patchvae_tf import extras
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import RunError
-from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings import setting
 
 USAGE = """\
 pip install -e '.[compare]'
@@ -238,7 +238,7 @@ def table(found, image_size, batch_size):
 
 
 @dataclasses.dataclass(frozen=True)
-class CompareConfig(Settings):
+class CompareConfig(lists.ImageSizes):
     """Settings of `python -m benchmarks.compare`."""
 
     image_sizes: str = setting(
@@ -256,12 +256,7 @@ class CompareConfig(Settings):
 
     def check(self):
         """Raises InputError for a list with something wrong in it."""
-        self.sizes()
         self.names()
-
-    def sizes(self):
-        """The sides asked for, ints."""
-        return lists.multiples("image_sizes", self.image_sizes, of=8)
 
     def names(self):
         """The contenders asked for."""
@@ -283,7 +278,9 @@ def main(stop_request, config):
         records[image_size] = {"batch_size": batch_size, "contenders": found}
         print(table(found, image_size, batch_size) + "\n", flush=True)
     versions = {**devices.versions(), "torch": torch.__version__}
-    print(f"{devices.description()}; {versions}; {config.rounds} turns of {config.seconds:g} s each")
+    print(
+        f"{devices.description()}; {versions}; {config.rounds} turns of {config.seconds:g} s each"
+    )
     if config.json:
         with open(config.json, "w") as file:
             json.dump({"device": devices.description(), "versions": versions, **records}, file)

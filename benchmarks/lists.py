@@ -1,9 +1,11 @@
 """Settings that hold several values in one text, with commas between."""
 
 import csv
+import dataclasses
 from collections.abc import Collection
 
 from patchvae_tf.errors import InputError
+from patchvae_tf.settings import Settings, setting
 
 
 def words(setting: str, text: str | None, known: Collection[str]) -> tuple[str, ...]:
@@ -39,12 +41,27 @@ def multiples(setting: str, text: str, of: int = 1) -> tuple[int, ...]:
     found = _split(text)
     for word in found:
         if not (word.isascii() and word.isdigit() and int(word) % of == 0 < int(word)):
-            raise InputError(
-                f"{setting} must be {wanted}, with commas between. Received: {word!r}"
-            )
+            raise InputError(f"{setting} must be {wanted}, with commas between. Received: {word!r}")
     return tuple(map(int, found))
 
 
 def _split(text):
     (row,) = csv.reader([text], skipinitialspace=True)
     return tuple(word.strip() for word in row) or ("",)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSizes(Settings):
+    """What benchmarks share that measure at several sizes of images."""
+
+    image_sizes: str = setting(
+        "32,64", "Work", "sides in pixels, multiples of 8, with commas between"
+    )
+
+    def check(self):
+        """Raises InputError for a size that is none."""
+        self.sizes()
+
+    def sizes(self) -> tuple[int, ...]:
+        """The sides asked for, in pixels."""
+        return multiples("image_sizes", self.image_sizes, of=8)
