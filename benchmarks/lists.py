@@ -22,7 +22,8 @@ def words(setting: str, text: str | None, known: Collection[str]) -> tuple[str, 
     found = _split(text) if text else tuple(known)
     for word in found:
         if word not in known:
-            raise InputError(f"{setting} must be of {', '.join(known)}. Received: {word!r}")
+            shown = ", ".join(f'"{one}"' if "," in one else one for one in known)
+            raise InputError(f"{setting} must be of {shown}. Received: {word!r}")
     return found
 
 
