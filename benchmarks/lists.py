@@ -8,11 +8,11 @@ from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
 
 
-def words(setting: str, text: str | None, known: Collection[str]) -> tuple[str, ...]:
+def words(name: str, text: str | None, known: Collection[str]) -> tuple[str, ...]:
     """The words of a setting; one that holds a comma itself stands in quotation marks.
 
     Args:
-        setting: its name.
+        name: of the setting.
         text: its value; None or empty: all that are known.
         known: what the words may be.
 
@@ -23,15 +23,15 @@ def words(setting: str, text: str | None, known: Collection[str]) -> tuple[str, 
     for word in found:
         if word not in known:
             shown = ", ".join(f'"{one}"' if "," in one else one for one in known)
-            raise InputError(f"{setting} must be of {shown}. Received: {word!r}")
+            raise InputError(f"{name} must be of {shown}. Received: {word!r}")
     return found
 
 
-def multiples(setting: str, text: str, of: int = 1) -> tuple[int, ...]:
+def multiples(name: str, text: str, of: int = 1) -> tuple[int, ...]:
     """The whole numbers of a setting.
 
     Args:
-        setting: its name.
+        name: of the setting.
         text: its value.
         of: what they must be positive multiples of.
 
@@ -42,7 +42,7 @@ def multiples(setting: str, text: str, of: int = 1) -> tuple[int, ...]:
     found = _split(text)
     for word in found:
         if not (word.isascii() and word.isdigit() and int(word) % of == 0 < int(word)):
-            raise InputError(f"{setting} must be {wanted}, with commas between. Received: {word!r}")
+            raise InputError(f"{name} must be {wanted}, with commas between. Received: {word!r}")
     return tuple(map(int, found))
 
 

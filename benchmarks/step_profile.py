@@ -44,7 +44,7 @@ def operation_time(folder):
     """Time of each operation in a profile.
 
     Args:
-        folder: path that `tf.profiler.experimental.start` was config.
+        folder: path that `tf.profiler.experimental.start` was given.
 
     Returns:
         collections.Counter: operation -> seconds.
