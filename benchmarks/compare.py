@@ -10,17 +10,19 @@ import dataclasses
 import json
 import math
 import multiprocessing
-import os
 import pathlib
 import re
 import statistics
-import sys
 import time
 
-from absl import app, flags
+from benchmarks import lists
+from patchvae_tf import extras
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import RunError
+from patchvae_tf.settings import setting
 
 USAGE = """\
-pip install torch==2.13.0
+pip install -e '.[compare]'
 python -m benchmarks.compare                           32, 64 and 224, both precisions
 python -m benchmarks.compare --image_sizes=32 --contenders=tensorflow_float32,torch_float32
 """
@@ -68,7 +70,6 @@ def _images(image_size, batch_size):
 
 def _tensorflow_jobs(contender, image_size, batch_size):
     """{"training", "features": a function that does it on one batch and waits for the result}."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     import tensorflow as tf
 
@@ -169,7 +170,10 @@ class _Process:
         self.process = context.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
-        self.connection.recv()  # raises EOFError where the process ended
+        try:
+            self.connection.recv()
+        except EOFError:
+            raise RunError(f"the process of {contender} ended: see what it says above.") from None
 
     def ask(self, *question):
         self.connection.send(question)
@@ -233,45 +237,54 @@ def table(found, image_size, batch_size):
     return "\n".join(lines)
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class CompareConfig(lists.ImageSizes):
+    """Settings of `python -m benchmarks.compare`."""
+
+    image_sizes: str = setting(
+        "32,64,224", "Work", "sides in pixels, multiples of 8, with commas between"
+    )
+    contenders: str | None = setting(
+        None, "Work", f"which of {', '.join(CONTENDERS)}, with commas between (default: all)"
+    )
+    batch_size: int | None = setting(
+        None, "Work", "images a step (default: 128, 64, 8 by size; 32 for others)", minimum=1
+    )
+    rounds: int = setting(5, "Measurement", "turns that count; one more warms up", minimum=1)
+    seconds: float = setting(3.0, "Measurement", "of a turn, at least", minimum=0.1)
+    json: str | None = setting(None, "Output", "file that takes the measurements")
+
+    def check(self):
+        """Raises InputError for a list with something wrong in it."""
+        self.names()
+
+    def names(self):
+        """The contenders asked for."""
+        return lists.words("contenders", self.contenders, CONTENDERS)
+
+
+def main(stop_request, config):
     """Measures all sizes asked for and prints the tables."""
-    del argv
-    try:
-        import torch
-    except ModuleNotFoundError:
-        sys.exit("PyTorch is what to compare with, and is not installed: pip install torch==2.13.0")
+    del stop_request
+    extras.require("compare", "benchmarks.compare")
+    import torch
+
     from patchvae_tf.training import devices
 
-    given = flags.FLAGS
     records = {}
-    for image_size in map(int, given.image_sizes):
-        batch_size = given.batch_size or _BATCH_SIZES.get(image_size, 32)
-        found = measure(given.contenders, image_size, batch_size, given.rounds, given.seconds)
+    for image_size in config.sizes():
+        batch_size = config.batch_size or _BATCH_SIZES.get(image_size, 32)
+        found = measure(config.names(), image_size, batch_size, config.rounds, config.seconds)
         records[image_size] = {"batch_size": batch_size, "contenders": found}
         print(table(found, image_size, batch_size) + "\n", flush=True)
     versions = {**devices.versions(), "torch": torch.__version__}
-    print(f"{devices.description()}; {versions}; {given.rounds} turns of {given.seconds:g} s each")
-    if given.json:
-        with open(given.json, "w") as file:
+    print(
+        f"{devices.description()}; {versions}; {config.rounds} turns of {config.seconds:g} s each"
+    )
+    if config.json:
+        with open(config.json, "w") as file:
             json.dump({"device": devices.description(), "versions": versions, **records}, file)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_list("image_sizes", ["32", "64", "224"], "sides in pixels, multiples of 8")
-    flags.DEFINE_list("contenders", list(CONTENDERS), f"which of them: {', '.join(CONTENDERS)}")
-    flags.register_validator(
-        "image_sizes",
-        lambda sizes: all(size.isdigit() and int(size) % 8 == 0 < int(size) for size in sizes),
-        message="give positive multiples of 8, with commas between",
-    )
-    flags.register_validator(
-        "contenders",
-        lambda names: set(names) <= set(CONTENDERS),
-        message=f"they are {', '.join(CONTENDERS)}",
-    )
-    flags.DEFINE_integer("batch_size", None, "images a step (default: 128, 64, 8 by size)")
-    flags.DEFINE_integer("rounds", 5, "turns that count; one more warms up", lower_bound=1)
-    flags.DEFINE_float("seconds", 3.0, "of a turn, at least", lower_bound=0.1)
-    flags.DEFINE_string("json", None, "file that takes the measurements")
-    app.run(main)
+    console.run(main, USAGE, CompareConfig)

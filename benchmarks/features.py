@@ -17,7 +17,9 @@ import statistics
 import tempfile
 import time
 
-from absl import app, flags
+from benchmarks import lists
+from patchvae_tf.command_line import console
+from patchvae_tf.settings import setting
 
 USAGE = "python -m benchmarks.features [--image_sizes=32,64] [--rounds=3] [--images=8192]"
 
@@ -133,23 +135,25 @@ def table(rows):
     return "\n".join(lines)
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class FeaturesBenchmarkConfig(lists.ImageSizes):
+    """Settings of `python -m benchmarks.features`."""
+
+    images: int = setting(8192, "Work", "images extracted", minimum=1)
+    rounds: int = setting(3, "Measurement", "measurements of each", minimum=1)
+
+
+def main(stop_request, config):
     """Measures all sizes asked for and prints the table."""
-    del argv
+    del stop_request
     from patchvae_tf.training import devices
 
     rows = []
-    for image_size in map(int, flags.FLAGS.image_sizes):
+    for image_size in config.sizes():
         with tempfile.TemporaryDirectory() as folder:
-            rows += measure(
-                image_size, flags.FLAGS.images, flags.FLAGS.rounds, pathlib.Path(folder)
-            )
+            rows += measure(image_size, config.images, config.rounds, pathlib.Path(folder))
     print(f"{devices.description()}; {devices.versions()}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_list("image_sizes", ["32", "64"], "sides in pixels")
-    flags.DEFINE_integer("rounds", 3, "measurements of each", lower_bound=1)
-    flags.DEFINE_integer("images", 8192, "images extracted", lower_bound=1)
-    app.run(main)
+    console.run(main, USAGE, FeaturesBenchmarkConfig)

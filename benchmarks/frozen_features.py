@@ -6,12 +6,15 @@ of SGD, momentum 0.9, weight decay 1e-4, batch 256, the learning rate falling by
 (linear) and 0.02 (fc) to 0. The weights begin as PyTorch's do. Nothing is chosen by the test part.
 """
 
+import dataclasses
 import itertools
 import json
-import os
 import pathlib
 
-from absl import app, flags
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting, seed_setting
 
 USAGE = """\
 python -m benchmarks.frozen_features --model=RUN --dataset=cifar100 --data_dir=TFDS_FOLDER
@@ -123,40 +126,63 @@ def _phi(given, seed):
     return model.backbone, model.stages[-1], model.image_size
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class FrozenFeaturesConfig(Settings):
+    """Settings of `python -m benchmarks.frozen_features`."""
+
+    model: str | None = setting(
+        None, "Model", f"a finished run, a preset, or {RANDOM!r}: first weights; needed"
+    )
+    dataset: str | None = setting(None, "Data", "labelled, with a train and a test part; needed")
+    data_dir: str | None = data_dir_setting()
+    image_size: int | None = setting(
+        None,
+        "Data",
+        "pixels to which images are brought (default: those of the training)",
+        minimum=8,
+    )
+    validation_examples: int = setting(
+        0,
+        "Data",
+        "of the training part, scored in place of the test part: to choose by",
+        minimum=0,
+    )
+    seed: int = seed_setting("of first weights, dropout and order")
+
+    def check(self):
+        """Raises InputError for a setting that is missing."""
+        for name in ("model", "dataset"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is missing. --help shows how it is used.")
+
+
+def main(stop_request, config):
     """Computes the features, measures, prints the result and writes it beside the run's."""
-    del argv
-    from patchvae_tf.errors import InputError
-
-    try:
-        _main(flags.FLAGS)
-    except InputError as error:
-        raise SystemExit(f"error: {error}") from None
-
-
-def _main(given):
+    del stop_request
     from patchvae_tf import datasets, runs
     from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
-    backbone, stage, trained_size = _phi(given.model, given.seed)
-    size = given.image_size or trained_size
-    source = {"image_size": size, "data_dir": given.data_dir}
-    training = datasets.load(given.dataset, "train", **source)
-    if given.validation_examples:
-        scored = f"{given.validation_examples} of train, held out"
-        training, test = datasets.split_validation(training, given.validation_examples, given.seed)
+    backbone, stage, trained_size = _phi(config.model, config.seed)
+    size = config.image_size or trained_size
+    source = {"image_size": size, "data_dir": config.data_dir}
+    training = datasets.load(config.dataset, "train", **source)
+    if config.validation_examples:
+        scored = f"{config.validation_examples} of train, held out"
+        training, test = datasets.split_validation(
+            training, config.validation_examples, config.seed
+        )
     else:
-        scored, test = "test", datasets.load(given.dataset, "test", **source)
+        scored, test = "test", datasets.load(config.dataset, "test", **source)
     examples = [
         (features.stage_features(backbone, part.images, stage, pooled=False), part.labels)
         for part in (training, test)
     ]
     result = {
-        "dataset": given.dataset,
+        "dataset": config.dataset,
         "image_size": size,
         "scored_on": scored,
-        **measure(*examples, seed=given.seed),
+        **measure(*examples, seed=config.seed),
         "dimensions": examples[0][0].shape[1],
         "training_images": len(examples[0][1]),
         "test_images": len(examples[1][1]),
@@ -164,30 +190,11 @@ def _main(given):
         "versions": devices.versions(),
     }
     print(json.dumps(result, indent=2))
-    run_dir = pathlib.Path(given.model)
+    run_dir = pathlib.Path(config.model)
     if (run_dir / "config.json").exists():
         name = "frozen_features" if size == trained_size else f"frozen_features-{size}"
         runs.write_json(run_dir / f"{name}.json", result)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_string(
-        "model", None, f"a finished run, a preset, or {RANDOM!r}: first weights", required=True
-    )
-    flags.DEFINE_string("dataset", None, "labelled, with a train and a test part", required=True)
-    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
-    flags.DEFINE_integer(
-        "image_size",
-        None,
-        "pixels to which images are brought (default: those of the training)",
-        lower_bound=8,
-    )
-    flags.DEFINE_integer(
-        "validation_examples",
-        0,
-        "of the training part, scored in place of the test part: to choose by",
-        lower_bound=0,
-    )
-    flags.DEFINE_integer("seed", 0, "of first weights, dropout and order", lower_bound=0)
-    app.run(main)
+    console.run(main, USAGE, FrozenFeaturesConfig)

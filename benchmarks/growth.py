@@ -7,22 +7,26 @@ it had before (Linux counts it). The exponents are slopes over the logarithms of
 twice the cost for twice the work, 0 a cost that does not depend on it.
 """
 
+import concurrent.futures
 import contextlib
 import ctypes
+import dataclasses
 import gc
 import io
 import json
-import os
+import multiprocessing
 import pathlib
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
-from absl import app, flags
 
+from benchmarks import lists
 from benchmarks.growth_works import WORKS
+from patchvae_tf import extras
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.settings import Settings, setting
 
 USAGE = "python -m benchmarks.growth [--only=embed,...] [--most=100000] [--picture=growth.png]"
 
@@ -71,18 +75,24 @@ def measured(run, rounds):
 
 
 def rows_of(name, most, rounds):
-    """Yields a row a size of one piece of work; the largest sizes, which are slow, run once."""
+    """A row a size of one piece of work; the largest sizes, which are slow, run once."""
+    rows = []
     work = WORKS[name]
     sizes = [size for size in work.sizes if size <= most]
     if work.axis == "images":  # what is imported and traced once is no cost of an image
         sizes.insert(0, sizes[0])
     for number, size in enumerate(sizes):
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             run = work.ready(size, pathlib.Path(folder))
             found = measured(run, 0 if size >= 100_000 else rounds)
             del run
         if number or size not in sizes[1:]:
-            yield {"work": name, "axis": work.axis, "size": size, **found}
+            rows.append({"work": name, "axis": work.axis, "size": size, **found})
+    return rows
 
 
 def exponent(amounts, costs):
@@ -181,50 +191,61 @@ def figure(rows):
     return drawn
 
 
-def _measured_apart(name):
-    """One work's rows, from a process of its own."""
-    given = flags.FLAGS
-    command = [
-        *(sys.executable, "-m", "benchmarks.growth", f"--worker={name}"),
-        *(f"--most={given.most}", f"--rounds={given.rounds}"),
-    ]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        output, errors = process.communicate()
-    if process.returncode:
-        sys.exit(f"{name}: {errors[-2000:]}")
-    return [json.loads(line) for line in output.splitlines()]
+def _measured_apart(name, most, rounds):
+    """`rows_of`, from a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as process:
+        try:
+            return process.submit(rows_of, name, most, rounds).result()
+        except concurrent.futures.BrokenExecutor:
+            raise RunError(
+                f"the process of {name!r} was ended: if memory was short, give a smaller --most."
+            ) from None
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class GrowthConfig(Settings):
+    """Settings of `python -m benchmarks.growth`."""
+
+    only: str | None = setting(
+        None, "Work", "works to measure, by name, with commas between (default: all)"
+    )
+    most: int = setting(10**9, "Work", "the largest size of any axis", minimum=1)
+    rounds: int = setting(2, "Measurement", "after the first; the quickest counts", minimum=1)
+    output: str = setting("results/growth/growth.jsonl", "Output", "file of a row a size, in JSON")
+    picture: str = setting("docs/growth.png", "Output", "file of the picture")
+
+    def check(self):
+        """Raises InputError for a work that is none, or has no size so small."""
+        for name in self.names():
+            if min(WORKS[name].sizes) > self.most:
+                raise InputError(
+                    f"most must be at least {min(WORKS[name].sizes)}, the smallest size of "
+                    f"{name!r}. Received: {self.most}"
+                )
+
+    def names(self):
+        """The works asked for."""
+        return lists.words("only", self.only, WORKS)
+
+
+def main(stop_request, config):
     """Measures, writes the rows, draws the picture and prints the table."""
-    del argv
-    given = flags.FLAGS
-    if given.worker:
-        for row in rows_of(given.worker, given.most, given.rounds):
-            print(json.dumps(row), flush=True)
-        return
-    output = pathlib.Path(given.output)
+    del stop_request
+    extras.require("report", "the picture")
+    output = pathlib.Path(config.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    names = given.only or list(WORKS)
     kept = output.read_text().splitlines() if output.exists() else []
     rows = [row for row in map(json.loads, kept) if row["work"] in WORKS]
-    for name in names:
-        rows = [row for row in rows if row["work"] != name] + _measured_apart(name)
+    for name in config.names():
+        others = [row for row in rows if row["work"] != name]
+        rows = others + _measured_apart(name, config.most, config.rounds)
         print(f"{name}: {rows[-1]}", flush=True)
         rows.sort(key=lambda row: list(WORKS).index(row["work"]))
         output.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    figure(rows).savefig(given.picture)
+    figure(rows).savefig(config.picture)
     print(table(rows))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_list("only", [], "works to measure, by name; empty: all")
-    flags.DEFINE_integer("most", 10**9, "the largest size of any axis", lower_bound=1)
-    flags.DEFINE_integer("rounds", 2, "after the first; the quickest counts", lower_bound=1)
-    flags.DEFINE_string("output", "results/growth/growth.jsonl", "file of a row a size, in JSON")
-    flags.DEFINE_string("picture", "docs/growth.png", "file of the picture")
-    flags.DEFINE_string("worker", "", "be the process that measures this work")
-    app.run(main)
+    console.run(main, USAGE, GrowthConfig)

@@ -263,7 +263,7 @@ def _draw_scenes(image_size, folder):
 def _replicas(count, folder):
     import tensorflow as tf
 
-    from benchmarks import scaling
+    from benchmarks import scaling_worker
 
     del folder
     (processor,) = tf.config.list_physical_devices("CPU")
@@ -271,7 +271,7 @@ def _replicas(count, folder):
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(processor, two)
     strategy = tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(count)])
-    step = scaling.training_step(strategy, 32, 128)
+    step = scaling_worker.training_step(strategy, 32, 128)
     return lambda: step().numpy()
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 import pathlib
 
+from patchvae_tf import extras
 from patchvae_tf.command_line import console
 from patchvae_tf.settings import Settings, setting
 
@@ -96,6 +97,7 @@ class PartAgreementConfig(Settings):
 def main(stop_request, given):
     """Runs the variants that are not in the output yet."""
     del stop_request  # a training that was stopped is done again
+    extras.require("report", "the rank correlation")
     from patchvae_tf.evaluation import part_truths
 
     where = {"image_size": given.image_size, "stride": 8, "seed": 0}

@@ -12,6 +12,7 @@ import dataclasses
 import json
 import pathlib
 
+from benchmarks import lists
 from benchmarks.peer_recipes import PEERS
 from patchvae_tf import extras
 from patchvae_tf.command_line import console
@@ -42,7 +43,7 @@ class PeersConfig(Settings):
         None, "Data", "images the classifiers learn from, to search (default: all)", minimum=256
     )
     peers: str | None = setting(
-        None, "Training", f"which of {', '.join(PEERS)}, with commas (default: all)"
+        None, "Training", f"which of {', '.join(PEERS)}, with commas between (default: all)"
     )
     view_passes: int = setting(
         180_000, "Training", "views of images that go through φ in training", minimum=1
@@ -71,14 +72,11 @@ class PeersConfig(Settings):
         """Raises InputError for a setting that is missing or wrong."""
         if not self.dataset:
             raise InputError("dataset is missing. --help shows how it is used.")
-        for name in self.names:
-            if name not in PEERS:
-                raise InputError(f"peers must be of {', '.join(PEERS)}. Received: {name}")
+        self.names()
 
-    @property
     def names(self):
         """The peers asked for."""
-        return tuple(self.peers.split(",") if self.peers else PEERS)
+        return lists.words("peers", self.peers, PEERS)
 
 
 def load_parts(config, seed):
@@ -185,7 +183,7 @@ def main(stop_request, config):
     lines = output.read_text().splitlines() if output.exists() else []
     records = [json.loads(line) for line in lines]
     for seed in range(config.first_seed, config.first_seed + config.seeds):
-        asked_for = {name: identity(name, config, seed) for name in config.names}
+        asked_for = {name: identity(name, config, seed) for name in config.names()}
         left = [
             name
             for name, one in asked_for.items()

@@ -4,13 +4,20 @@ The package's linear classifier (standardisation, logistic regression) learns fr
 images of the training part and is scored on the test part; nothing is chosen by the latter.
 """
 
+import dataclasses
 import json
-import os
 import pathlib
 
-from absl import app, flags
+from benchmarks import lists
+from patchvae_tf import extras
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import InputError
+from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.fields import data_dir_setting, seed_setting
 
 USAGE = "python -m benchmarks.presets --preset=cifar100 --dataset=cifar100 --data_dir=TFDS_FOLDER"
+
+_POOLINGS = ("mean", "max", "flat", "parts")
 
 
 def measure(model, training, test, settings):
@@ -36,9 +43,42 @@ def measure(model, training, test, settings):
     )
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class PresetsConfig(Settings):
+    """Settings of `python -m benchmarks.presets`."""
+
+    preset: str | None = setting(None, "Model", "name or folder; needed")
+    dataset: str | None = setting(None, "Data", "labelled, with a train and a test part; needed")
+    data_dir: str | None = data_dir_setting()
+    split: str = setting("test", "Data", "the part to score on")
+    image_size: int | None = setting(None, "Data", "pixels (default: the preset's)", minimum=8)
+    poolings: str = setting(
+        "mean,max,parts", "Features", f"of {', '.join(_POOLINGS)}, with commas between"
+    )
+    crops: str = setting("1,5", "Features", "numbers of crops, with commas between")
+    seed: int = seed_setting("of the images and the random φ")
+    output: str | None = setting(None, "Output", "JSON file that takes the rows")
+
+    def check(self):
+        """Raises InputError for a setting that is missing or wrong."""
+        for name in ("preset", "dataset"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is missing. --help shows how it is used.")
+        self.settings()
+
+    def settings(self):
+        """How features are made, of each row: a list of dicts, `pooling` and `crops`."""
+        return [
+            {"pooling": pooling, "crops": crops}
+            for pooling in lists.words("poolings", self.poolings, _POOLINGS)
+            for crops in lists.multiples("crops", self.crops)
+        ]
+
+
+def main(stop_request, config):
     """Measures, and prints a Markdown table."""
-    del argv
+    del stop_request
+    extras.require("sklearn", "benchmarks.presets")
     from patchvae_tf import datasets, noise, pretrained, runs
     from patchvae_tf.evaluation.classifiers import MOST_TRAINING_IMAGES
     from patchvae_tf.models import MODELS
@@ -46,40 +86,37 @@ def main(argv):
     from patchvae_tf.settings.pixels import Pixels
     from patchvae_tf.training import devices
 
-    given = flags.FLAGS
-    trained = UnsupervisedModel.from_preset(given.preset)
-    facts = pretrained.read_facts(pretrained.find(given.preset))
-    noise.set_first_weights(given.seed)
+    trained = UnsupervisedModel.from_preset(config.preset)
+    facts = pretrained.read_facts(pretrained.find(config.preset))
+    noise.set_first_weights(config.seed)
     untrained = MODELS[facts.model](**facts.arguments)
-    size = given.image_size or trained.image_size
+    size = config.image_size or trained.image_size
     training, test = (
         datasets.load(
-            given.dataset,
+            config.dataset,
             split,
             image_size=size,
             pixels=Pixels(trained.channels),
-            data_dir=given.data_dir,
+            data_dir=config.data_dir,
         )
-        for split in ("train", given.split)
+        for split in ("train", config.split)
     )
-    training = training.sample(MOST_TRAINING_IMAGES, given.seed)
+    training = training.sample(MOST_TRAINING_IMAGES, config.seed)
     rows = []
-    for pooling in given.poolings:
-        for crops in map(int, given.crops):
-            settings = {"pooling": pooling, "crops": crops}
-            row = {**settings, "random": None}
-            row["top1"] = measure(trained, training, test, settings)
-            if crops == 1:
-                row["random"] = measure(untrained, training, test, settings)
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+    for settings in config.settings():
+        row = {**settings, "random": None}
+        row["top1"] = measure(trained, training, test, settings)
+        if settings["crops"] == 1:
+            row["random"] = measure(untrained, training, test, settings)
+        rows.append(row)
+        print(json.dumps(row), flush=True)
     print(
-        f"\n{given.preset} on {given.dataset}, {size} pixels: {len(training):,} images to learn "
-        f"from, {len(test):,} of {given.split}; {devices.description()}; {devices.versions()}\n\n"
+        f"\n{config.preset} on {config.dataset}, {size} pixels: {len(training):,} images to learn "
+        f"from, {len(test):,} of {config.split}; {devices.description()}; {devices.versions()}\n\n"
         f"{table(rows)}"
     )
-    if given.output:
-        runs.write_json(pathlib.Path(given.output), {"dataset": given.dataset, "rows": rows})
+    if config.output:
+        runs.write_json(pathlib.Path(config.output), {"dataset": config.dataset, "rows": rows})
 
 
 def table(rows):
@@ -94,14 +131,4 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_string("preset", None, "name or folder", required=True)
-    flags.DEFINE_string("dataset", None, "labelled, with a train and a test part", required=True)
-    flags.DEFINE_string("data_dir", None, "folder of prepared TFDS data sets")
-    flags.DEFINE_string("split", "test", "the part to score on")
-    flags.DEFINE_integer("image_size", None, "pixels (default: the preset's)", lower_bound=8)
-    flags.DEFINE_list("poolings", ["mean", "max", "parts"], "mean, max, parts, flat")
-    flags.DEFINE_list("crops", ["1", "5"], "numbers of crops")
-    flags.DEFINE_integer("seed", 0, "of the images and the random φ", lower_bound=0)
-    flags.DEFINE_string("output", None, "JSON file that takes the rows")
-    app.run(main)
+    console.run(main, USAGE, PresetsConfig)

@@ -4,11 +4,12 @@ A step of each recipe, of as many images as it says, in turns; shown are medians
 image takes beside one of `paper`.
 """
 
-import os
+import dataclasses
 import statistics
 import time
 
-from absl import app, flags
+from patchvae_tf.command_line import console
+from patchvae_tf.settings import Settings, setting
 
 USAGE = "python -m benchmarks.recipe_steps [--image_size=32] [--rounds=7]"
 
@@ -71,22 +72,26 @@ def table(rates):
     return "\n".join(lines)
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class RecipeStepsConfig(Settings):
+    """Settings of `python -m benchmarks.recipe_steps`."""
+
+    image_size: int = setting(32, "Work", "side in pixels, a multiple of 8", minimum=8)
+    rounds: int = setting(7, "Measurement", "turns that count; one more warms up", minimum=1)
+    steps: int = setting(10, "Measurement", "of 128 images in a turn", minimum=1)
+
+
+def main(stop_request, config):
     """Measures both precisions and prints the table."""
-    del argv
+    del stop_request
     from patchvae_tf.training import devices
 
-    given = flags.FLAGS
     rates = {
-        precision: measure(given.image_size, precision, given.rounds, given.steps)
+        precision: measure(config.image_size, precision, config.rounds, config.steps)
         for precision in ("float32", "mixed_bfloat16")
     }
-    print(f"{devices.description()}; {given.image_size} x {given.image_size}\n\n{table(rates)}")
+    print(f"{devices.description()}; {config.image_size} x {config.image_size}\n\n{table(rates)}")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_integer("image_size", 32, "side in pixels, a multiple of 8")
-    flags.DEFINE_integer("rounds", 7, "turns that count; one more warms up", lower_bound=1)
-    flags.DEFINE_integer("steps", 10, "of 128 images in a turn", lower_bound=1)
-    app.run(main)
+    console.run(main, USAGE, RecipeStepsConfig)

@@ -12,6 +12,7 @@ import json
 import pathlib
 import time
 
+from benchmarks import lists
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
@@ -113,7 +114,9 @@ class RecipesConfig(Settings):
     precision: str = precision_setting()
     seeds: int = setting(1, "Variants", "of each variant", minimum=1)
     first_seed: int = setting(0, "Variants", "the others follow", minimum=0)
-    variants: str | None = setting(None, "Variants", "which of them, with commas (default: all)")
+    variants: str | None = setting(
+        None, "Variants", "which of them, with commas between (default: all)"
+    )
     settings: str | None = setting(
         None, "Variants", "JSON: one variant of your own, by its settings"
     )
@@ -126,15 +129,16 @@ class RecipesConfig(Settings):
         """Raises InputError for a setting that is missing or wrong."""
         if not self.dataset:
             raise InputError("dataset is missing. --help shows how it is used.")
-        for name in self.variants.split(",") if self.variants else ():
-            if name not in VARIANTS:
-                raise InputError(f"variants must be of {', '.join(VARIANTS)}. Received: {name}")
+        self.names()
+
+    def names(self):
+        """The variants asked for."""
+        return lists.words("variants", self.variants, VARIANTS)
 
 
 def main(stop_request, given):
     """Runs the variants that are not in the output yet."""
-    names = given.variants.split(",") if given.variants else VARIANTS
-    variants = {name: VARIANTS[name] for name in names}
+    variants = {name: VARIANTS[name] for name in given.names()}
     if given.settings:
         variants = {given.settings: json.loads(given.settings)}
     output = pathlib.Path(given.output)

@@ -2,18 +2,20 @@
 
 Every row trains the same model on the same global batch; the input is made beforehand. A worker has
 one core, so two workers have two; "1 device" and "2 replicas" share the same two cores. Rows are
-taken in turns, round by round, and medians are shown.
+taken in turns, round by round, and medians are shown. The processes are those of `scaling_worker`.
 """
 
+import dataclasses
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
-from absl import app, flags
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import InputError, RunError
+from patchvae_tf.settings import Settings, setting
 
 USAGE = "python -m benchmarks.scaling [--image_size=32] [--batch_size=128] [--rounds=5]"
 
@@ -26,63 +28,23 @@ ROWS = {
 }
 
 
-def training_step(strategy, image_size, batch_size):
-    """A training step under a strategy: a function that returns the loss, a tensor."""
-    import keras
-    import tensorflow as tf
-
-    from patchvae_tf import PatchVAE
-    from patchvae_tf.optimizers import FusedAdam
-
-    keras.utils.set_random_seed(0)
-    with strategy.scope():
-        model = PatchVAE(image_size=image_size)
-        model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
-    local = batch_size // strategy.num_replicas_in_sync
-    images = tf.random.stateless_uniform([local, image_size, image_size, 3], [1, 2])
-
-    @tf.function(autograph=False)
-    def step():
-        loss = strategy.run(lambda: model.train_step(images)["loss"])
-        return strategy.reduce("MEAN", loss, axis=None)
-
-    return step
-
-
-def train(image_size, batch_size, steps, devices_asked_for):
-    """Times `steps` training steps in this process, which may be a worker; returns images/s."""
-    from patchvae_tf.cluster import workers as clusters
-    from patchvae_tf.training import devices
-
-    cluster = clusters.from_environment()
-    strategy = devices.strategy(devices_asked_for, cluster)
-    step = training_step(strategy, image_size, batch_size)
-    step().numpy()
-    step().numpy()
-    start = time.perf_counter()
-    for _ in range(steps):
-        step().numpy()
-    rate = steps * batch_size / (time.perf_counter() - start)
-    clusters.wait_for_all(cluster, strategy)
-    return rate, cluster.is_chief
-
-
 def measure(row, image_size, batch_size, steps):
     """Runs one row in processes of its own; returns images/s."""
     workers, asked_for, cores = ROWS[row]
     with tempfile.TemporaryDirectory() as folder:
         output = os.path.join(folder, "rate.json")
         program = [
-            *("benchmarks.scaling", "--worker", f"--devices={asked_for}", f"--output={output}"),
-            *(f"--cores={cores}", f"--image_size={image_size}"),
-            *(f"--batch_size={batch_size}", f"--steps={steps}"),
+            *("benchmarks.scaling_worker", f"--devices={asked_for}", f"--cores={cores}"),
+            *(f"--image_size={image_size}", f"--batch_size={batch_size}"),
+            *(f"--steps={steps}", f"--output={output}"),
         ]
         launcher = ["trainers.launch", f"--workers={workers}", "--"] if workers > 1 else []
         done = subprocess.run(
             [sys.executable, "-m", *launcher, *program], capture_output=True, text=True
         )
         if done.returncode:
-            sys.exit(f"{row}: {done.stderr}")
+            last = done.stderr.strip().splitlines()[-1]
+            raise RunError(f"{row}: {last.removeprefix('error: ')}")
         with open(output) as file:
             return json.load(file)
 
@@ -101,44 +63,33 @@ def table(rates):
     return "\n".join(lines)
 
 
-def _work():
-    cores = sorted(os.sched_getaffinity(0))
-    count = flags.FLAGS.cores
-    index = json.loads(os.environ["TF_CONFIG"])["task"]["index"] if "TF_CONFIG" in os.environ else 0
-    first = index * count % len(cores)
-    os.sched_setaffinity(0, cores[first : first + count])
-    rate, is_chief = train(
-        flags.FLAGS.image_size, flags.FLAGS.batch_size, flags.FLAGS.steps, flags.FLAGS.devices
+@dataclasses.dataclass(frozen=True)
+class ScalingConfig(Settings):
+    """Settings of `python -m benchmarks.scaling`."""
+
+    image_size: int = setting(32, "Work", "side in pixels, a multiple of 8", minimum=8)
+    batch_size: int = setting(128, "Work", "images a step, over all devices", minimum=2)
+    rounds: int = setting(5, "Measurement", "rounds; medians are shown", minimum=1)
+    steps: int = setting(
+        10, "Measurement", "steps that are timed, after two that warm up", minimum=1
     )
-    if is_chief:
-        with open(flags.FLAGS.output, "w") as file:
-            json.dump(rate, file)
+
+    def check(self):
+        """Raises InputError for a batch that two devices cannot share."""
+        if self.batch_size % 2:
+            raise InputError(f"batch_size must be even. Received: {self.batch_size}")
 
 
-def main(argv):
+def main(stop_request, config):
     """Measures all rows and prints the table."""
-    del argv
-    if flags.FLAGS.worker:
-        _work()
-        return
+    del stop_request
     rates = {row: [] for row in ROWS}
-    for _ in range(flags.FLAGS.rounds):
+    for _ in range(config.rounds):
         for row, values in rates.items():
-            values.append(
-                measure(row, flags.FLAGS.image_size, flags.FLAGS.batch_size, flags.FLAGS.steps)
-            )
+            values.append(measure(row, config.image_size, config.batch_size, config.steps))
             print(f"{row}: {values[-1]:.1f} images/s", flush=True)
     print(table(rates))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_integer("image_size", 32, "side in pixels")
-    flags.DEFINE_integer("batch_size", 128, "images a step, over all devices")
-    flags.DEFINE_integer("rounds", 5, "rounds; medians are shown", lower_bound=1)
-    flags.DEFINE_integer("steps", 10, "steps that are timed, after two that warm up", lower_bound=1)
-    flags.DEFINE_bool("worker", False, "be one of the processes that are measured")
-    flags.DEFINE_string("devices", "cpu:1", "of a process that is measured")
-    flags.DEFINE_string("output", None, "of a process that is measured")
-    flags.DEFINE_integer("cores", 1, "of a process that is measured")
-    app.run(main)
+    console.run(main, USAGE, ScalingConfig)

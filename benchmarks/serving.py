@@ -8,7 +8,6 @@ are shown.
 
 import dataclasses
 import json
-import os
 import pathlib
 import statistics
 import subprocess
@@ -16,7 +15,10 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from benchmarks import lists
+from patchvae_tf import extras
+from patchvae_tf.command_line import console
+from patchvae_tf.settings import setting
 
 USAGE = "python -m benchmarks.serving [--image_sizes=32,64] [--rounds=7] [--json=FILE]"
 
@@ -129,10 +131,8 @@ def _start(version, image_size, loads):
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     load_times = [
-        float(subprocess.check_output([sys.executable, "-c", _LOAD, version], env=quiet))
-        for _ in range(loads)
+        float(subprocess.check_output([sys.executable, "-c", _LOAD, version])) for _ in range(loads)
     ]
     loaded = tf.saved_model.load(version)
     path = pathlib.Path(version, "assets.extra", "tf_serving_warmup_requests")
@@ -209,32 +209,41 @@ def tables(starts, rates):
     return "\n".join(lines)
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class ServingConfig(lists.ImageSizes):
+    """Settings of `python -m benchmarks.serving`."""
+
+    batch_sizes: str = setting("1,32,256", "Work", "images a request, with commas between")
+    rounds: int = setting(7, "Measurement", "rounds that count; one more warms up", minimum=1)
+    seconds: float = setting(1.0, "Measurement", "of each job in a round", minimum=0.0)
+    json: str | None = setting(None, "Output", "file that takes the measurements")
+
+    def check(self):
+        """Raises InputError for a list with something wrong in it."""
+        self.requests()
+
+    def requests(self):
+        """How many images requests have, ints."""
+        return lists.multiples("batch_sizes", self.batch_sizes)
+
+
+def main(stop_request, config):
     """Measures all sizes asked for and prints the tables."""
-    del argv
+    del stop_request
+    for extra in ("onnx", "serving"):
+        extras.require(extra, "benchmarks.serving")
     from patchvae_tf.training import devices
 
     starts, rates = [], []
-    for image_size in map(int, flags.FLAGS.image_sizes):
-        start, more = measure(
-            image_size,
-            [int(size) for size in flags.FLAGS.batch_sizes],
-            flags.FLAGS.rounds,
-            flags.FLAGS.seconds,
-        )
+    for image_size in config.sizes():
+        start, more = measure(image_size, config.requests(), config.rounds, config.seconds)
         starts.append(start)
         rates += more
     print(f"{devices.description()}; {devices.versions()}\n\n{tables(starts, rates)}")
-    if flags.FLAGS.json:
+    if config.json:
         rows = [dataclasses.asdict(row) for row in starts + rates]
-        pathlib.Path(flags.FLAGS.json).write_text(json.dumps(rows, indent=2))
+        pathlib.Path(config.json).write_text(json.dumps(rows, indent=2))
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_list("image_sizes", ["32", "64"], "sides in pixels")
-    flags.DEFINE_list("batch_sizes", ["1", "32", "256"], "images a request")
-    flags.DEFINE_integer("rounds", 7, "rounds that count; one more warms up", lower_bound=1)
-    flags.DEFINE_float("seconds", 1.0, "of each job in a round", lower_bound=0.0)
-    flags.DEFINE_string("json", None, "file that takes the measurements")
-    app.run(main)
+    console.run(main, USAGE, ServingConfig)

@@ -5,6 +5,7 @@ the command to the line of the first epoch, which is one step on a few images. W
 it trains as `make train` does, once it is set up, and says what each second goes to.
 """
 
+import dataclasses
 import os
 import pathlib
 import statistics
@@ -15,7 +16,10 @@ import time
 
 import numpy as np
 import psutil
-from absl import app, flags
+
+from patchvae_tf.command_line import console
+from patchvae_tf.errors import RunError
+from patchvae_tf.settings import Settings, setting
 
 USAGE = "python -m benchmarks.startup [--rounds=3] [--first_run]"
 
@@ -62,7 +66,8 @@ def first_run():
                     now = np.array([time.perf_counter(), used.user + used.system])
                     stages[stage], before = now - before, now
     if set(stages) != set(_STAGES.values()):
-        sys.exit(f"the training did not say {set(_STAGES.values()) - set(stages)}")
+        missing = [stage for stage in _STAGES.values() if stage not in stages]
+        raise RunError(f"the training did not come to: {', '.join(missing)}.")
     return stages
 
 
@@ -84,7 +89,7 @@ def first_step():
             seconds = time.perf_counter() - start
             process.kill()
     if not found:
-        sys.exit("the training ended before its first step")
+        raise RunError("the training ended before its first step.")
     return seconds
 
 
@@ -95,17 +100,28 @@ def run_once(arguments):
     return time.perf_counter() - start
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class StartupConfig(Settings):
+    """Settings of `python -m benchmarks.startup`."""
+
+    rounds: int = setting(3, "Measurement", "runs of each", minimum=1)
+    first_run: bool = setting(
+        False, "Measurement", "train with no settings, stage by stage, instead"
+    )
+
+
+def main(stop_request, config):
     """Measures all and prints a table."""
-    del argv
-    if flags.FLAGS.first_run:
+    del stop_request
+    os.chdir(pathlib.Path(__file__).parents[1])
+    if config.first_run:
         stages = first_run()
         print("| | s | of the processor |\n|---|---|---|")
         for stage, (seconds, used) in {**stages, "all": sum(stages.values())}.items():
             print(f"| {stage} | {seconds:.1f} | {used:.1f} |")
         return
     seconds = {name: [] for name in (*_PROGRAMS, "first step")}
-    for _ in range(flags.FLAGS.rounds):
+    for _ in range(config.rounds):
         for name, arguments in _PROGRAMS.items():
             seconds[name].append(run_once(arguments))
         seconds["first step"].append(first_step())
@@ -115,7 +131,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    os.chdir(pathlib.Path(__file__).parents[1])
-    flags.DEFINE_integer("rounds", 3, "runs of each", lower_bound=1)
-    flags.DEFINE_bool("first_run", False, "train with no settings, stage by stage, instead")
-    app.run(main)
+    console.run(main, USAGE, StartupConfig)

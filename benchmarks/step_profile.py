@@ -7,12 +7,13 @@ gradient of its maps a forward convolution).
 """
 
 import collections
-import os
+import dataclasses
 import pathlib
 import tempfile
 import time
 
-from absl import app, flags
+from patchvae_tf.command_line import console
+from patchvae_tf.settings import Settings, setting
 
 USAGE = "python -m benchmarks.step_profile [--image_size=32] [--precision=mixed_bfloat16]"
 
@@ -75,9 +76,22 @@ def grouped(seconds):
     return kinds
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class StepProfileConfig(Settings):
+    """Settings of `python -m benchmarks.step_profile`."""
+
+    image_size: int = setting(32, "Work", "side in pixels, a multiple of 8", minimum=8)
+    batch_size: int = setting(128, "Work", "images a step", minimum=1)
+    precision: str = setting(
+        "float32", "Work", "of the arithmetic", choices=("float32", "mixed_bfloat16")
+    )
+    steps: int = setting(10, "Measurement", "that are profiled", minimum=1)
+    rows: int = setting(20, "Output", "of the table", minimum=1)
+
+
+def main(stop_request, config):
     """Profiles and prints a table."""
-    del argv
+    del stop_request
     import keras
     import numpy as np
     import tensorflow as tf
@@ -86,11 +100,10 @@ def main(argv):
     from patchvae_tf.optimizers import FusedAdam
     from patchvae_tf.training import devices
 
-    given = flags.FLAGS
     keras.utils.set_random_seed(0)
-    model = PatchVAE(image_size=given.image_size, dtype=given.precision)
+    model = PatchVAE(image_size=config.image_size, dtype=config.precision)
     model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
-    shape = (given.batch_size, given.image_size, given.image_size, 3)
+    shape = (config.batch_size, config.image_size, config.image_size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     step = tf.function(model.train_step, autograph=False)
     for _ in range(3):
@@ -98,26 +111,20 @@ def main(argv):
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         start = time.perf_counter()
-        for _ in range(given.steps):
+        for _ in range(config.steps):
             step(images)["loss"].numpy()
-        wall = (time.perf_counter() - start) / given.steps
+        wall = (time.perf_counter() - start) / config.steps
         tf.profiler.experimental.stop()
         seconds = operation_time(folder)
-    kinds = grouped({name: value / given.steps for name, value in seconds.items()})
+    kinds = grouped({name: value / config.steps for name, value in seconds.items()})
     total = sum(kinds.values())
-    print(f"{devices.description()}; {given.precision}, {given.batch_size} images of")
-    print(f"{given.image_size} x {given.image_size}: a step takes {1e3 * wall:.0f} ms\n")
+    print(f"{devices.description()}; {config.precision}, {config.batch_size} images of")
+    print(f"{config.image_size} x {config.image_size}: a step takes {1e3 * wall:.0f} ms\n")
     print("| operation | ms a step | share |\n|---|---|---|")
-    for kind, value in kinds.most_common(given.rows):
+    for kind, value in kinds.most_common(config.rows):
         print(f"| {kind} | {1e3 * value:.1f} | {value / total:.1%} |")
     print(f"| all | {1e3 * total:.1f} | |")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_integer("image_size", 32, "side in pixels, a multiple of 8")
-    flags.DEFINE_integer("batch_size", 128, "images a step")
-    flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "of the arithmetic")
-    flags.DEFINE_integer("steps", 10, "that are profiled", lower_bound=1)
-    flags.DEFINE_integer("rows", 20, "of the table", lower_bound=1)
-    app.run(main)
+    console.run(main, USAGE, StepProfileConfig)

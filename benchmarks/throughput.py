@@ -7,11 +7,12 @@ time, both measured in this run. All are interleaved, round by round, and median
 
 import dataclasses
 import json
-import os
 import statistics
 import time
 
-from absl import app, flags
+from benchmarks import lists
+from patchvae_tf.command_line import console
+from patchvae_tf.settings import setting
 
 _INPUT_STEPS = 20  # batches of the input alone for each step: more than are made ahead
 USAGE = "python -m benchmarks.throughput [--image_sizes=32,64] [--rounds=5] [--json=FILE]"
@@ -160,37 +161,41 @@ def table(rows):
     return "\n".join(lines)
 
 
-def main(argv):
+@dataclasses.dataclass(frozen=True)
+class ThroughputConfig(lists.ImageSizes):
+    """Settings of `python -m benchmarks.throughput`."""
+
+    precisions: str = setting("float32,bfloat16", "Work", "of the arithmetic, with commas between")
+    batch_size: int = setting(128, "Work", "images a step", minimum=1)
+    rounds: int = setting(5, "Measurement", "rounds that count; one more warms up", minimum=1)
+    steps: int = setting(5, "Measurement", "steps a round", minimum=1)
+    json: str | None = setting(None, "Output", "file that takes the measurements")
+
+    def check(self):
+        """Raises InputError for a list with something wrong in it."""
+        self.dtypes()
+
+    def dtypes(self):
+        """The precisions asked for."""
+        return lists.words("precisions", self.precisions, ("float32", "bfloat16"))
+
+
+def main(stop_request, config):
     """Measures all combinations asked for and prints the table."""
-    del argv
+    del stop_request
     from patchvae_tf.training import devices
 
     rows = []
-    for image_size in map(int, flags.FLAGS.image_sizes):
-        for dtype in flags.FLAGS.precisions:
-            rows.append(
-                measure(
-                    image_size,
-                    dtype,
-                    flags.FLAGS.batch_size,
-                    flags.FLAGS.rounds,
-                    flags.FLAGS.steps,
-                )
-            )
+    for image_size in config.sizes():
+        for dtype in config.dtypes():
+            rows.append(measure(image_size, dtype, config.batch_size, config.rounds, config.steps))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
-    print(f"\n{devices.description()}; batch {flags.FLAGS.batch_size}, {devices.versions()}\n")
+    print(f"\n{devices.description()}; batch {config.batch_size}, {devices.versions()}\n")
     print(table(rows))
-    if flags.FLAGS.json:
-        with open(flags.FLAGS.json, "w") as file:
+    if config.json:
+        with open(config.json, "w") as file:
             json.dump([dataclasses.asdict(row) for row in rows], file, indent=2)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    flags.DEFINE_list("image_sizes", ["32", "64"], "sides in pixels")
-    flags.DEFINE_list("precisions", ["float32", "bfloat16"], "of the arithmetic")
-    flags.DEFINE_integer("batch_size", 128, "images a step")
-    flags.DEFINE_integer("rounds", 5, "rounds that count; one more warms up", lower_bound=1)
-    flags.DEFINE_integer("steps", 5, "steps a round", lower_bound=1)
-    flags.DEFINE_string("json", None, "file that takes the measurements")
-    app.run(main)
+    console.run(main, USAGE, ThroughputConfig)

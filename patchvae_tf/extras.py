@@ -14,6 +14,7 @@ MODULES = {
     "beam": ("apache_beam", "pyarrow"),
     "tiff": ("tifffile",),
     "demo": ("nicegui", "PIL", "matplotlib"),
+    "compare": ("torch",),
     "peers": ("torch", "lightly"),
 }
 

@@ -55,5 +55,5 @@ def test_table_and_picture_show_every_work():
 
 
 def test_a_row_a_size():
-    rows = list(growth.rows_of("drawing few labels", most=1000, rounds=1))
+    rows = growth.rows_of("drawing few labels", most=1000, rounds=1)
     assert [(row["work"], row["size"]) for row in rows] == [("drawing few labels", 1000)]

@@ -1,6 +1,10 @@
-"""Models, images and feature files for the examples."""
+"""Models, images and feature files for the examples, and ways to run them."""
 
 import json
+import os
+import runpy
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +13,11 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.export.exporting import SIZE
+from tests import processes
+from tests.export.exporting import ROOT, SIZE
 from tests.testing_utils import random_images
+
+FORMATS = pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +53,60 @@ def outputs(patch_vae_version, images):
     return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """A working folder, and an environment in which our packages cannot be imported."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    for name in processes.OURS:
+        (folder / "absent" / name).mkdir(parents=True)
+        (folder / "absent" / name / "__init__.py").write_text("raise ImportError('not here')")
+    return folder, {**os.environ, "PYTHONPATH": str(folder / "absent")}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Function (script, *arguments) -> what it printed; it must succeed."""
+
+    def function(script, *arguments):
+        done = processes.run(ROOT / "examples" / script, *arguments, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return function
+
+
+@pytest.fixture
+def run_anew(elsewhere):
+    """The same in a new interpreter: once for each script that imports TensorFlow."""
+
+    def function(script, *arguments):
+        folder, environment = elsewhere
+        command = [sys.executable, ROOT / "examples" / script, *map(str, arguments)]
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return function
+
+
+@pytest.fixture
+def error(monkeypatch):
+    """Function (script, *arguments) -> the line with which it must exit.
+
+    In this process: where many errors are tried, starting TensorFlow for each takes too long.
+    """
+
+    def function(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit:
+            runpy.run_path(str(ROOT / "examples" / script), run_name="__main__")
+        (line,) = str(exit.value).splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return function
+
+
 def write_features(path, columns, class_names=None):
     """Writes a file of features as `python -m export.features` does.
 
@@ -72,3 +133,14 @@ def write_features(path, columns, class_names=None):
     metadata = None if class_names is None else {"class_names": json.dumps(class_names)}
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     pyarrow.parquet.write_table(table, path, row_group_size=20)
+
+
+def write_colours(folder, count=20):
+    """Reddish and bluish images in a folder for each."""
+    generator = np.random.default_rng(0)
+    for index, name in enumerate(("red", "blue")):
+        (folder / name).mkdir(parents=True)
+        pixels = generator.integers(0, 60, (count, SIZE, SIZE + 5, 3), dtype=np.uint8)
+        pixels[..., 2 * index] += 150
+        for number, image in enumerate(pixels):
+            Image.fromarray(image).save(folder / name / f"{number}.png")

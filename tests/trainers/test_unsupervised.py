@@ -1,13 +1,12 @@
-"""The command as its user meets it: each run is a process of its own."""
+"""What a run leaves, what its folder refuses, and how one that was stopped goes on.
+
+Each run is a process of its own, as its user meets it; one that nothing disturbs is trained once.
+"""
 
 import json
-import os
-import pathlib
 import re
 import shutil
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -15,69 +14,25 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import InputError, models, optimizers
+from patchvae_tf import InputError
 from patchvae_tf.saved_models.signatures import with_policy
-from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.checkpoints import Checkpoints
 from tests import processes
 from tests.testing_utils import random_images
-
-SMALL = ("--image_size=16", "--num_parts=4", "--batch_size=8", "--epochs=2", "--learning_rate=1e-3")
+from tests.trainers import small_runs
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """An .npz of 68 small labelled images: 64 to train on, 8 steps an epoch."""
-    path = tmp_path_factory.mktemp("data") / "images.npz"
-    pixels = (random_images(68, 16) * 255).astype("uint8")
-    np.savez(path, x_train=pixels, y_train=np.arange(68) % 2)
-    return path
-
-
-@pytest.fixture(scope="module")
-def unlabelled(images, tmp_path_factory):
-    """The same images without labels: nothing is classified at the end of a training."""
-    path = tmp_path_factory.mktemp("data") / "unlabelled.npz"
-    np.savez(path, x_train=np.load(images)["x_train"])
-    return path
-
-
-COMMAND = "trainers.unsupervised"
-
-
-def _run(*flags):
-    return processes.run(COMMAND, *flags)
-
-
-def _run_showing_imports(*flags):
-    """In a new interpreter, every import is named on stderr."""
-    return subprocess.run(
-        [sys.executable, "-m", COMMAND, *flags],
-        cwd=processes.ROOT,
-        env={**os.environ, "PYTHONPROFILEIMPORTTIME": "1"},
-        capture_output=True,
-        text=True,
-    )
-
-
-def _flags(images, run_dir, *more):
-    return (
-        *SMALL,
-        f"--dataset={images}",
-        f"--run_dir={run_dir}",
-        "--validation_examples=4",
-        "--checkpoint_minutes=0",  # a checkpoint after every step
-        "--noexport",
-        "--noreport",
-        *more,
-    )
+    """68 small labelled images."""
+    return small_runs.save_images(tmp_path_factory.mktemp("data") / "images.npz")
 
 
 @pytest.fixture(scope="module")
 def finished(images, tmp_path_factory):
     """A run that nothing disturbed: its folder and what it printed."""
     run_dir = tmp_path_factory.mktemp("runs") / "whole"
-    done = _run(*_flags(images, run_dir, "--export"))
+    done = small_runs.train(images, run_dir, "--export")
     assert done.returncode == 0, done.stderr
     return run_dir, done
 
@@ -180,7 +135,7 @@ def test_a_damaged_model_is_refused_whatever_is_wrong_with_it(finished, tmp_path
 def test_a_finished_run_says_so_and_does_nothing(finished, images):
     run_dir, _ = finished
     before = (run_dir / "model.keras").stat().st_mtime_ns
-    again = _run(*_flags(images, run_dir))
+    again = small_runs.train(images, run_dir)
     assert again.returncode == 0
     assert "is finished: 2 epochs, 16 steps" in again.stdout
     assert (run_dir / "model.keras").stat().st_mtime_ns == before
@@ -188,7 +143,7 @@ def test_a_finished_run_says_so_and_does_nothing(finished, images):
 
 def test_another_configuration_in_the_folder_is_refused(finished, images):
     run_dir, _ = finished
-    refused = _run(*_flags(images, run_dir, "--num_parts=5"))
+    refused = small_runs.train(images, run_dir, "--num_parts=5")
     assert refused.returncode == 1
     assert "num_parts is 4 there and 5 now" in refused.stderr
     assert len(refused.stderr.strip().splitlines()) == 1
@@ -196,7 +151,7 @@ def test_another_configuration_in_the_folder_is_refused(finished, images):
 
 def test_a_finished_run_is_trained_on_as_the_refusal_of_more_epochs_says(finished, images):
     run_dir, _ = finished
-    refused = _run(*_flags(images, run_dir, "--epochs=3"))
+    refused = small_runs.train(images, run_dir, "--epochs=3")
     assert refused.returncode == 1
     assert "epochs is 2 there and 3 now" in refused.stderr
     advice = refused.stderr.strip().partition("in Python: ")[2].removesuffix(".")
@@ -225,7 +180,7 @@ def test_other_data_in_the_folder_is_refused(finished, tmp_path):
     config = json.loads((finished[0] / "config.json").read_text())
     (run_dir / "config.json").write_text(json.dumps({**config, "dataset": str(other)}))
     shutil.copy(finished[0] / "data.json", run_dir)
-    refused = _run(*_flags(other, run_dir))
+    refused = small_runs.train(other, run_dir)
     assert refused.returncode == 1
     assert re.search(
         "other images or another precision: checksum is .* there and .* now", refused.stderr
@@ -235,7 +190,7 @@ def test_other_data_in_the_folder_is_refused(finished, tmp_path):
 def _stopped(number, images, run_dir, after_step):
     """Starts a run and sends it a signal after some steps; returns it finished."""
     checkpoint = run_dir / f"checkpoints/step-{after_step}.index"
-    process = processes.Running(COMMAND, *_flags(images, run_dir))
+    process = processes.Running(small_runs.COMMAND, *small_runs.flags(images, run_dir))
     process.wait_for(checkpoint.exists)
     process.send_signal(number)
     return process.finished()
@@ -257,9 +212,8 @@ def _assert_same_run(one, other):
     assert records[0] == records[1]
 
 
-def test_a_run_that_is_stopped_again_and_again_goes_on_to_the_same_weights(
-    finished, unlabelled, tmp_path
-):
+def test_a_run_that_is_stopped_again_and_again_goes_on_to_the_same_weights(finished, tmp_path):
+    unlabelled = small_runs.save_images(tmp_path / "images.npz", labelled=False)
     run_dir = tmp_path / "run"
     # Twice in the first epoch and once in the second, of 8 steps each.
     for number, step in ((signal.SIGKILL, 2), (signal.SIGINT, 5), (signal.SIGTERM, 10)):
@@ -276,126 +230,19 @@ def test_a_run_that_is_stopped_again_and_again_goes_on_to_the_same_weights(
             "the same command goes on from here.",
             last,
         )
-    resumed = _run(*_flags(unlabelled, run_dir))
+    resumed = small_runs.train(unlabelled, run_dir)
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after step" in resumed.stdout
     _assert_same_run(run_dir, finished[0])
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(images, tmp_path):
-    # A step so large that the weights overflow.
-    failed = _run(*_flags(images, tmp_path / "run", "--learning_rate=1e18"))
-    assert failed.returncode == 1
-    last = failed.stderr.strip().splitlines()[-1]
-    assert re.match(
-        r"error: the loss is not finite after step \d+: \w+ is (nan|inf)\. "
-        r"The last good checkpoint is .*/checkpoints/step-\d+\.",
-        last,
-    )
-    assert "Traceback" not in failed.stderr
-    good = re.search(r"checkpoint is (\S+)\.", last)[1]
-    config = unsupervised_config(dataset=str(images), image_size=16, num_parts=4)
-    model = models.from_settings(config)
-    model.compile(optimizers.of_settings(config, 1, 1))
-    assert Checkpoints(pathlib.Path(good).parent, model).restore() == int(good.split("-")[-1])
-    loss = model.loss_terms(tf.constant(random_images(4, 16)), model.optimizer.iterations)["loss"]
-    assert np.isfinite(loss).all()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (("--num_parts=0",), "num_parts must be at least 1. Received: 0"),
-        (
-            ("--image_size=30",),
-            "image_size must be a positive multiple of the backbone's stride, 8",
-        ),
-        (("--occurrence_prior=1.5",), "occurrence_prior must be below 1. Received: 1.5"),
-        (("--num_prts=3",), "Unknown command line flag 'num_prts'"),
-        (("cifar100",), "Unexpected argument 'cifar100'"),
-        (("--model=gan",), "--model"),
-        (("--run_dir=/proc/run",), "cannot be written"),
-    ],
-)
-def test_wrong_flags_get_one_line_before_tensorflow_is_imported(flags, message):
-    failed = _run_showing_imports(*flags)
-    assert failed.returncode == 1
-    assert message in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert "tensorflow" not in failed.stderr
-
-
-def test_wrong_data_gets_one_line_and_leaves_no_folder(tmp_path):
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "zero.npz").write_bytes(b"")
-    np.savez(tmp_path / "wrong.npz", x_test=np.zeros((3, 8, 8, 3), "uint8"))
-    np.savez(tmp_path / "few.npz", x_train=np.zeros((3, 32, 32, 3), "uint8"))
-    for dataset, message in (
-        (tmp_path / "empty", "is empty"),
-        (tmp_path / "zero.npz", "cannot be read"),
-        (tmp_path / "wrong.npz", "x_train"),
-        (f"{tmp_path / 'few.npz'} --batch_size=128", "batch_size is 128"),
-        ("cifra100", "cifar100"),
-    ):
-        failed = _run(f"--run_dir={tmp_path / 'run'}", *f"--dataset={dataset}".split())
-        assert failed.returncode == 1
-        assert message in failed.stderr.strip().splitlines()[-1]
-        assert "Traceback" not in failed.stderr
-        assert not (tmp_path / "run").exists()
-
-
-def test_help_shows_every_flag_without_tensorflow():
-    shown = _run_showing_imports("--help")
-    assert shown.returncode == 0
-    assert "tensorflow" not in shown.stderr
-    for heading in ("Data:", "Model:", "Loss:", "Training:", "Run:"):
-        assert heading in shown.stdout.splitlines()
-    for flag in ("--dataset", "--num_parts", "--recipe", "--run_dir"):
-        assert re.search(rf"^  {re.escape(flag)}\b", shown.stdout, re.MULTILINE)
-    assert max(map(len, shown.stdout.splitlines())) <= 100
-
-
-def test_a_reader_that_goes_away_leaves_no_trace():
-    command = [sys.executable, "-m", COMMAND, "--help"]
-    with subprocess.Popen(
-        command, cwd=processes.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-        assert process.wait() == 1
-
-
-def test_a_path_from_python_is_as_good_as_its_text(tmp_path):
-    with pytest.raises(InputError, match=f"The path '{tmp_path}/absent' does not exist"):
-        patchvae_tf.train(tmp_path / "run", dataset=tmp_path / "absent")
-
-
-def test_two_devices_train_like_one(unlabelled, tmp_path):
-    # The trainer itself under MirroredStrategy, on two logical processors. With steps this small
-    # the terms are those of the same images, flips and noise; large ones of Adam would blow
-    # rounding up where a gradient is near 0.
-    small = ("--learning_rate=1e-6", "--epochs=1", "--precision=float32")
-    done = _run(*_flags(unlabelled, tmp_path / "two", "--devices=cpu:2", *small))
-    assert done.returncode == 0, done.stderr
-    assert "2 devices" in done.stdout
-    assert _run(*_flags(unlabelled, tmp_path / "one", *small)).returncode == 0
-    one, two = (
-        json.loads((tmp_path / name / "metrics.jsonl").read_text()) for name in ("one", "two")
-    )
-    for name in set(one) - {"images_per_second"}:
-        assert two[name] == pytest.approx(one[name], rel=1e-4), name
-    odd = _run(*_flags(unlabelled, tmp_path / "odd", "--devices=cpu:2", "--batch_size=7"))
-    assert odd.returncode == 1
-    assert "multiple of the 2 devices" in odd.stderr
-
-
 def test_the_report_comes_at_the_end_and_again_where_it_was_cut_off(finished, images, tmp_path):
     run_dir = tmp_path / "copy"
     shutil.copytree(finished[0], run_dir)
-    done = _run(*_flags(images, run_dir, "--export", "--report"))
+    done = small_runs.train(images, run_dir, "--export", "--report")
     assert done.returncode == 0, done.stderr
     assert "is finished" in done.stdout
     assert f"train: {run_dir}/report.html" in done.stdout
     assert "4 parts occur in some images" in (run_dir / "report.html").read_text()
     assert (run_dir / "pictures/part-galleries.png").exists()
-    assert "report on" not in _run(*_flags(images, run_dir, "--export", "--report")).stdout
+    assert "report on" not in small_runs.train(images, run_dir, "--export", "--report").stdout
