@@ -14,38 +14,57 @@ from patchvae_tf.settings import Settings, setting
 USAGE = "python -m benchmarks.recipe_steps [--image_size=32] [--rounds=7]"
 
 
+def training_step(recipe, image_size, precision, batch_size=None):
+    """A recipe's training step, on one batch of noise.
+
+    Args:
+        recipe: str.
+        image_size: int, pixels, a multiple of 8.
+        precision: str, "float32" or "mixed_bfloat16".
+        batch_size: int; None for the recipe's.
+
+    Returns:
+        (function without arguments that does a step and waits for it, the batch's size).
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from patchvae_tf import models, noise, optimizers
+    from patchvae_tf.settings import unsupervised_config
+
+    config = unsupervised_config(dataset="cifar100", image_size=image_size, recipe=recipe)
+    noise.set_first_weights(0)
+    model = models.from_settings(config, dtype=precision)
+    model.compile(optimizers.of_settings(config, steps_per_epoch=1000))
+    batch_size = batch_size or config.batch_size
+    shape = (batch_size, image_size, image_size, 3)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    step = tf.function(model.train_step, autograph=False)
+    return lambda: step(images)["loss"].numpy(), batch_size
+
+
 def measure(image_size, precision, rounds, steps):
     """Rates of the recipes' steps.
 
     Args:
-        image_size: int, pixels, a multiple of 8.
-        precision: str, "float32" or "mixed_bfloat16".
+        image_size, precision: as of `training_step`.
         rounds: int, turns that count; one more warms up.
         steps: int, of 128 images in a turn; as many more as a recipe's are smaller.
 
     Returns:
         dict: recipe -> images/s.
     """
-    import numpy as np
-    import tensorflow as tf
-
-    from patchvae_tf import models, optimizers
-    from patchvae_tf.settings import recipes, unsupervised_config
+    from patchvae_tf.settings import recipes
 
     def job(recipe):
-        config = unsupervised_config(dataset="cifar100", image_size=image_size, recipe=recipe)
-        model = models.from_settings(config, dtype=precision)
-        model.compile(optimizers.of_settings(config, steps_per_epoch=1000))
-        shape = (config.batch_size, image_size, image_size, 3)
-        images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-        step = tf.function(model.train_step, autograph=False)
-        count = steps * max(1, 128 // config.batch_size)
+        step, batch_size = training_step(recipe, image_size, precision)
+        count = steps * max(1, 128 // batch_size)
 
         def rate():
             start = time.perf_counter()
             for _ in range(count):
-                step(images)["loss"].numpy()
-            return count * config.batch_size / (time.perf_counter() - start)
+                step()
+            return count * batch_size / (time.perf_counter() - start)
 
         return rate
 

@@ -12,11 +12,13 @@ import pathlib
 import tempfile
 import time
 
+from benchmarks import recipe_steps
 from patchvae_tf.command_line import console
-from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings import Settings, recipes, setting
 
-USAGE = "python -m benchmarks.step_profile [--image_size=32] [--precision=mixed_bfloat16]"
+USAGE = "python -m benchmarks.step_profile [--recipe=agreement] [--precision=mixed_bfloat16]"
 
+_PRODUCTS = "products of matrices: crops, codes compared"
 # Start of a kernel's name -> what it is called here; the first that fits.
 _KINDS = {
     "_MklNativeConv2DBackpropFilter": "convolution: gradient by the weights",
@@ -35,6 +37,9 @@ _KINDS = {
     "AssignSubVariableOp": "optimizer",
     "_MklNativeMaxPool": "max pooling, both ways",
     "MaxPool": "max pooling, both ways",
+    "_MklEinsum": _PRODUCTS,
+    "_MklMatMul": _PRODUCTS,
+    "_MklBatchMatMul": _PRODUCTS,
     "Cast": "casts",
     "StatelessRandom": "noise",
 }
@@ -80,6 +85,7 @@ def grouped(seconds):
 class StepProfileConfig(Settings):
     """Settings of `python -m benchmarks.step_profile`."""
 
+    recipe: str = setting("paper", "Work", "whose step", choices=tuple(recipes.DESCRIPTIONS))
     image_size: int = setting(32, "Work", "side in pixels, a multiple of 8", minimum=8)
     batch_size: int = setting(128, "Work", "images a step", minimum=1)
     precision: str = setting(
@@ -92,34 +98,30 @@ class StepProfileConfig(Settings):
 def main(stop_request, config):
     """Profiles and prints a table."""
     del stop_request
-    import keras
-    import numpy as np
     import tensorflow as tf
 
-    from patchvae_tf import PatchVAE
-    from patchvae_tf.optimizers import FusedAdam
     from patchvae_tf.training import devices
 
-    keras.utils.set_random_seed(0)
-    model = PatchVAE(image_size=config.image_size, dtype=config.precision)
-    model.compile(optimizer=FusedAdam(1e-4, beta_1=0.5))
-    shape = (config.batch_size, config.image_size, config.image_size, 3)
-    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    step = tf.function(model.train_step, autograph=False)
+    step, _ = recipe_steps.training_step(
+        config.recipe, config.image_size, config.precision, config.batch_size
+    )
     for _ in range(3):
-        step(images)["loss"].numpy()
+        step()
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         start = time.perf_counter()
         for _ in range(config.steps):
-            step(images)["loss"].numpy()
+            step()
         wall = (time.perf_counter() - start) / config.steps
         tf.profiler.experimental.stop()
         seconds = operation_time(folder)
     kinds = grouped({name: value / config.steps for name, value in seconds.items()})
     total = sum(kinds.values())
-    print(f"{devices.description()}; {config.precision}, {config.batch_size} images of")
-    print(f"{config.image_size} x {config.image_size}: a step takes {1e3 * wall:.0f} ms\n")
+    size = f"{config.image_size} x {config.image_size}"
+    print(
+        f"{devices.description()}; {config.precision}; a step of {config.recipe}, "
+        f"{config.batch_size} images of {size}: {1e3 * wall:.0f} ms\n"
+    )
     print("| operation | ms a step | share |\n|---|---|---|")
     for kind, value in kinds.most_common(config.rows):
         print(f"| {kind} | {1e3 * value:.1f} | {value / total:.1%} |")

@@ -76,7 +76,7 @@ class FusedAdam(keras.optimizers.Adam):
 
     def update_step(self, gradient, variable, learning_rate):
         if self.weight_decay is not None and self._use_weight_decay(variable):
-            variable.assign_sub(variable * self.weight_decay * learning_rate)
+            variable.assign_sub(variable * (self.weight_decay * learning_rate))
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
