@@ -53,7 +53,7 @@ def run(settings: dict, training, test, steps: int, seed: int) -> dict:
         seed: int.
 
     Returns:
-        dict: what `part_consistency.summary` gives, `mean_area` and `weakest_area`.
+        dict: what `part_consistency.summary` gives, `mean_area`, `weakest_area`, `steps_taken`.
     """
     import keras
 
@@ -61,7 +61,7 @@ def run(settings: dict, training, test, steps: int, seed: int) -> dict:
     from patchvae_tf.evaluation import features, part_consistency, parts_score
 
     images = training.images
-    epochs = max(1, round(steps * _BATCH / len(images)))
+    epochs = -(-steps * _BATCH // len(images))
     images = images[: steps * _BATCH // epochs]
     model = PatchVAE.from_recipe(
         **settings, image_size=images.shape[1], batch_size=_BATCH, epochs=epochs, seed=seed
@@ -70,8 +70,14 @@ def run(settings: dict, training, test, steps: int, seed: int) -> dict:
     found = part_consistency.PartConsistency(model, test.images, seed).measure()
     maps = features.occurrence_maps(model, test.images)
     true = parts_score.score_maps(maps, test.part_maps, test.names)
+    taken = int(model.optimizer.iterations)
     keras.backend.clear_session()
-    return {**found, "mean_area": true["mean_area"], "weakest_area": true["weakest_area"]}
+    return {
+        **found,
+        "mean_area": true["mean_area"],
+        "weakest_area": true["weakest_area"],
+        "steps_taken": taken,
+    }
 
 
 def rank_correlation(one: list[float], other: list[float]) -> float:

@@ -10,7 +10,12 @@ def test_a_training_is_measured_on_images_that_it_did_not_see():
         for split in ("train", "test")
     )
     few = part_truths.PartTruths(test.images[:40], test.part_maps[:40], test.names, "test")
-    found = part_agreement.run({"recipe": "paper", "num_parts": 4}, training, few, 2, seed=0)
+    # Two steps of 32 images are more than these: they are gone through twice.
+    fewer = part_truths.PartTruths(
+        training.images[:50], training.part_maps[:50], training.names, "train"
+    )
+    found = part_agreement.run({"recipe": "paper", "num_parts": 4}, fewer, few, 2, seed=0)
+    assert found["steps_taken"] == 2
     assert 0.4 < found["mean_area"] < 0.7  # two steps find nothing
     assert -1 <= found["part_agreement"] <= 1
     assert 0 <= found["parts_alive"] <= 4
