@@ -5,6 +5,7 @@ import pytest
 from benchmarks import serving
 
 
+@pytest.mark.slow
 def test_a_small_measurement_has_every_figure():
     pytest.importorskip("tf2onnx", reason="the extra `onnx` is not installed")
     start, rates = serving.measure(image_size=32, batch_sizes=[1, 3], rounds=1, seconds=0.0)
