@@ -143,7 +143,14 @@ def test_json_round_trip():
         ({"scaling": 0.75}, "scaling must be at least 1. Received: 0.75"),
         ({"translation": -0.1}, "translation must be at least 0. Received: -0.1"),
         ({"mask_share": 1.0}, "mask_share must be below 1. Received: 1.0"),
-        ({"mask_size": 5}, "mask_size must divide image_size, 32. Received: 5. Use e.g. 4"),
+        (
+            {"mask_size": 5},
+            "mask_size must divide the side of what training sees, 32 pixels. Received: 5. Use",
+        ),
+        (
+            {"recipe": "agreement", "dataset": "photos", "mask_share": 0.5, "mask_size": 16},
+            "what training sees, 24 pixels. Received: 16",
+        ),
         ({"model": "gan"}, "model must be one of patchvae, beta_vae, bigan. Received: gan"),
         ({"precision": "half"}, "precision must be one of auto, float32, mixed_bfloat16"),
         ({"num_parts": 1, "recipe": "paper"}, "num_parts=1 makes the prior 1 / num_parts = 1"),

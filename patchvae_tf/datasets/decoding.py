@@ -194,7 +194,11 @@ def one_decoded(examples: EncodedExamples, image_size: int) -> Callable:
 
 
 def decode_examples(
-    examples: EncodedExamples, *, image_size: int, progress: bool = False
+    examples: EncodedExamples,
+    *,
+    image_size: int,
+    progress: bool = False,
+    most_unreadable: float = MAX_UNREADABLE,
 ) -> ImageSet:
     """Decodes all examples.
 
@@ -202,12 +206,15 @@ def decode_examples(
         examples: `EncodedExamples`.
         image_size: int, pixels of a side.
         progress: bool, whether to show a progress bar when it takes more than a second.
+        most_unreadable: float in [0, 1], the share of them that may be left out: 1 where they are
+            a few of many, which say nothing of the whole.
 
     Returns:
         An `ImageSet`; its labels are None if an example has none.
 
     Raises:
-        InputError: if more than 1 % of the examples are unreadable, or there is no room.
+        InputError: if more than that share of the examples, or all of them, are unreadable, or
+            there is no room.
     """
     count = len(examples)
     images = storage.allocate((count, image_size, image_size, examples.channels))
@@ -227,7 +234,7 @@ def decode_examples(
     unreadable = np.ones(count, bool)
     unreadable[indices[:filled]] = False
     skipped = tuple(examples.key(int(index)) for index in np.flatnonzero(unreadable))
-    _report_unreadable(skipped, count)
+    _report_unreadable(skipped, count, most_unreadable)
     has_labels = examples.labelled and filled > 0 and labels[:filled].min() != NO_LABEL
     return ImageSet(
         images=images[:filled],
@@ -245,11 +252,11 @@ def unreadable_message(skipped: Sequence[str], total: int) -> str:
     return f"{len(skipped)} of {total} images cannot be read ({named}{more})"
 
 
-def _report_unreadable(skipped, total):
+def _report_unreadable(skipped, total, most):
     if not skipped:
         return
     found = unreadable_message(skipped, total)
-    if len(skipped) > MAX_UNREADABLE * total:
+    if len(skipped) > most * total or len(skipped) == total:
         raise InputError(
             f"{found}, more than 1 %: repair or remove them; JPEG, PNG, GIF, BMP and WEBP are read."
         )

@@ -94,6 +94,11 @@ def split_folder(root: pathlib.Path, split: str) -> pathlib.Path:
     return _split_folders(root)[_split_of(split)]
 
 
+def has_split(root: pathlib.Path, split: str) -> bool:
+    """Whether a folder holds a split, by any of its names."""
+    return _split_of(split) in _split_folders(root)
+
+
 def _split_of(name):
     """The split that a name means; the name itself where it means none."""
     lower = name.lower()

@@ -172,11 +172,17 @@ class StreamedSet:
         return batches.map(self._noted).prefetch(tf.data.AUTOTUNE)
 
     def sample(self, most: int, seed: int) -> ImageSet:
-        """An `ImageSet` of up to `most` of them, drawn by the seed; the first, of record files."""
+        """An `ImageSet` of up to `most` of them, drawn by the seed; the first, of record files.
+
+        What cannot be read of them is left out.
+
+        Raises:
+            InputError: none of them can be read.
+        """
         count = min(most, len(self))
         rows = sampled_rows(count, len(self), seed) if self.examples.pick else np.arange(count)
         drawn = self.examples.take(self._indices(rows).numpy())
-        return decode_examples(drawn, image_size=self.image_size)
+        return decode_examples(drawn, image_size=self.image_size, most_unreadable=1.0)
 
     def _indices(self, positions):
         """The examples at positions among those that are not held out: int64 [n]."""

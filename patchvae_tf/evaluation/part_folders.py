@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from patchvae_tf import datasets
-from patchvae_tf.datasets.folder import split_folder
+from patchvae_tf.datasets.folder import has_split, split_folder
 from patchvae_tf.errors import InputError
 from patchvae_tf.evaluation import part_grids
 from patchvae_tf.settings.pixels import Pixels
@@ -46,7 +46,8 @@ def load(
     Raises:
         InputError: something is not there, or not as expected.
     """
-    split, images = _read_images(root, split, image_size, pixels)
+    split = split or ("test" if has_split(root, "test") else "train")
+    images = datasets.load(str(root), split, image_size=image_size, pixels=pixels, progress=True)
     places = image_size // stride
     if masks is not None:
         part_maps, names = _of_masks(masks, split, images.keys, places)
@@ -54,20 +55,6 @@ def load(
         assert points is not None
         part_maps, names = _of_points(points, split_folder(root, split), images.keys, places)
     return images.images, part_maps, names, split
-
-
-def _read_images(root, split, image_size, pixels):
-    def read(split):
-        return split, datasets.load(
-            str(root), split, image_size=image_size, pixels=pixels, progress=True
-        )
-
-    if split is not None:
-        return read(split)
-    try:
-        return read("test")
-    except InputError:
-        return read("train")
 
 
 def _of_masks(folder, split, keys, places):

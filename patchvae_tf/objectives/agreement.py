@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from patchvae_tf.errors import InputError
 from patchvae_tf.layers.batch_normalization import BatchNormalization
 
 
@@ -73,7 +74,16 @@ def places(features: tf.Tensor, side: int) -> tf.Tensor:
 
     Returns:
         [batch, side * side * channels].
+
+    Raises:
+        InputError: h or w is not known when the step is traced.
     """
+    if None in features.shape[1:3]:
+        raise InputError(
+            "to compare φ's maps of two views, images of known height and width are needed. "
+            f"Received: a map of shape {tuple(features.shape)}. Resize the images, or say their "
+            "shape by tf.ensure_shape; or leave it out with map_agreement_weight=0."
+        )
     height, width = (_fields(length, side) for length in features.shape[1:3])
     # b batch, h rows, w columns, c channels; i and j fields
     fields = tf.einsum(

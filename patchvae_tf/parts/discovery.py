@@ -78,6 +78,13 @@ def discover(
     windows = _cut(edges, middles, templates.SIDE + 2 * _SHIFT)
     likeness = _likeness(candidates, windows, progress)  # [candidates, windows]
     chosen = _chosen(likeness, most_parts)
+    if not len(chosen):
+        raise InputError(
+            f"no parts can be found: in {len(images):,} images the {len(middles)} places of dense "
+            "edges are all alike. Give more images, or a teaching_weight of 0."
+        )
+    # One that is the best for no window has nothing that it could be told by.
+    chosen = chosen[np.unique(np.argmax(likeness[chosen], axis=0))]
     best = likeness[chosen]
     theirs = np.argmax(best, axis=0)
     thresholds = [np.quantile(best[part, theirs == part], _SURE) for part in range(len(chosen))]

@@ -8,6 +8,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping
 
+from patchvae_tf import backbones
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import paper_datasets, recipes
 from patchvae_tf.settings.architecture import Backbone, GlobalCode, PartCode
@@ -182,7 +183,8 @@ class PatchVAEConfig(PartObjective, PartCode, ScaledViews, UnsupervisedConfig):
         """The objective goes with the code and the views, and blocks fill the image."""
         self.check_code(self)
         self.check_views(self)
-        self.check_size(self.image_size)
+        stride = backbones.checked_stride(self.backbone, self.stride)
+        self.check_size(self.view_size(self.image_size, stride))
 
 
 @dataclasses.dataclass(frozen=True)

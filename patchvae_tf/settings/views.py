@@ -56,7 +56,11 @@ class Views(Settings):
         below=1.0,
     )
     mask_size: int = setting(
-        4, "Views", "side of a hidden block in pixels; divides image_size", minimum=1, rare=True
+        4,
+        "Views",
+        "side of a hidden block in pixels; divides the views' side",
+        minimum=1,
+        rare=True,
     )
 
     def view_size(self, image_size: int, stride: int) -> int:
@@ -64,12 +68,12 @@ class Views(Settings):
         del stride
         return image_size
 
-    def check_size(self, image_size: int) -> None:
-        """Raises InputError unless blocks of `mask_size` fill an image of `image_size` pixels."""
-        if image_size % self.mask_size:
+    def check_size(self, view_size: int) -> None:
+        """Raises InputError unless blocks of `mask_size` fill a view of `view_size` pixels."""
+        if view_size % self.mask_size:
             raise InputError(
-                f"mask_size must divide image_size, {image_size}. Received: {self.mask_size}. "
-                "Use e.g. 4 or 8."
+                f"mask_size must divide the side of what training sees, {view_size} pixels. "
+                f"Received: {self.mask_size}. Use e.g. 4 or 8."
             )
 
 

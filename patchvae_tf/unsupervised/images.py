@@ -135,7 +135,9 @@ def load_images(config: UnsupervisedConfig, data_services: Iterable[str] = ()) -
             seed=config.seed,
         )
         first = everything.take(np.arange(min(_CHECKED_STREAMED, len(everything))))
-        checked = datasets.decode_examples(first, image_size=config.image_size).images
+        checked = datasets.decode_examples(
+            first, image_size=config.image_size, most_unreadable=1.0
+        ).images
     else:
         _check_streaming(config, None, data_services)
         training, checked, skipped = everything, everything.images, everything.skipped

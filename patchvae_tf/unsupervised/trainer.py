@@ -64,7 +64,8 @@ def train_model(run_dir: str | os.PathLike | None = None, **settings: object) ->
 
     Args:
         run_dir: folder of the run; None for one whose name is made from the settings.
-        **settings: by the names of the command's flags, e.g. dataset="FOLDER", image_size=64.
+        **settings: by the names of the command's flags for data, model and training, e.g.
+            dataset="FOLDER", image_size=64.
 
     Raises:
         InputError: bad settings, data or folder.

@@ -160,6 +160,19 @@ def test_unreadable_images_are_noted_and_others_of_the_batch_take_their_place(im
     assert f"'{gone:03}.png' cannot be read: another image of its batch" in caplog.text
 
 
+def test_a_sample_leaves_out_what_cannot_be_read(image_folder):
+    training, _ = opened(None, dataset=str(image_folder))
+    whole = training.sample(8, seed=4)
+    (image_folder / whole.keys[3]).write_bytes(b"\x89PNG cut short")
+    left = training.sample(8, seed=4)
+    assert (left.keys, left.skipped) == (whole.keys[:3] + whole.keys[4:], whole.keys[3:4])
+    np.testing.assert_array_equal(left.images, np.delete(whole.images, 3, axis=0))
+    for key in whole.keys:
+        (image_folder / key).write_bytes(b"\x89PNG cut short")
+    with pytest.raises(InputError, match="8 of 8 images cannot be read"):
+        training.sample(8, seed=4)
+
+
 def test_at_most_one_percent_may_be_unreadable(image_folder, monkeypatch):
     monkeypatch.setattr("patchvae_tf.datasets.streamed.MAX_UNREADABLE", 0.02)
     training, _ = opened(None, dataset=str(image_folder))

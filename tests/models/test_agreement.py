@@ -159,8 +159,19 @@ def test_keras_file_keeps_views_and_agreement(tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+def test_maps_of_unknown_size_are_refused():
+    @tf.function(input_signature=[tf.TensorSpec([2, None, None, 5])], autograph=False)
+    def traced(features):
+        return places(features, 2)
+
+    with pytest.raises(InputError, match="known height and width.*shape .2, None, None, 5"):
+        traced.get_concrete_function()
+
+
 def test_a_block_that_does_not_divide_the_image_is_refused():
-    with pytest.raises(InputError, match="mask_size must divide image_size, 16"):
+    with pytest.raises(
+        InputError, match="mask_size must divide the side of what training sees, 16"
+    ):
         PatchVAE(image_size=16, views=Views(mask_size=5))
 
 

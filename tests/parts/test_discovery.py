@@ -64,6 +64,31 @@ def test_images_without_anything_are_refused():
         discovery.discover(grey, 16, SIZE, seed=0)
 
 
+def test_places_that_are_all_alike_are_no_parts(scenes, monkeypatch):
+    def alike(candidates, windows, progress):
+        return np.ones((len(candidates), len(windows)), np.float32)
+
+    images, _ = scenes
+    monkeypatch.setattr(discovery, "_likeness", alike)
+    with pytest.raises(
+        InputError, match="in 30 images the [0-9]+ places of dense edges are all al"
+    ):
+        discovery.discover(images[:30], 16, SIZE, seed=0)
+
+
+def test_a_template_that_is_the_best_of_no_place_is_no_part(scenes, monkeypatch):
+    def likeness(candidates, windows, progress):
+        found = np.zeros((len(candidates), len(windows)), np.float32)
+        found[0, ::2], found[1, 1::2], found[2] = 0.9, 0.8, 0.5
+        return found
+
+    images, _ = scenes
+    monkeypatch.setattr(discovery, "_likeness", likeness)
+    monkeypatch.setattr(discovery, "_chosen", lambda likeness, most: np.array([2, 1, 0]))
+    found = discovery.discover(images[:30], 16, SIZE, seed=0)
+    np.testing.assert_allclose(found.thresholds, [0.8, 0.9])
+
+
 def test_the_teacher_says_where_the_parts_are(teacher):
     images, part_maps = SceneRenderer(32, 0, "test").render(np.arange(200))
     shares = teacher(tf.constant(images / 255, tf.float32), tf.constant([4, 4])).numpy()

@@ -56,6 +56,12 @@ def test_masks_are_as_in_arrays(mode, inside, folder, tmp_path):
         _load(folder, masks=masks)
 
 
+def test_damaged_test_images_are_not_exchanged_for_those_of_train(folder, tmp_path):
+    (folder / "test" / KEYS[0]).write_bytes(b"\x89PNG cut short")
+    with pytest.raises(InputError, match="1 of 3 images cannot be read"):
+        _load(folder, masks=tmp_path)
+
+
 def test_points_are_as_in_arrays(folder, tmp_path):
     points = RNG.uniform([12, 0], [36, 24], (3, 2, 2))
     points[1, 0] = np.nan

@@ -14,9 +14,13 @@ import pytest
 import tensorflow as tf
 
 import patchvae_tf
-from patchvae_tf import InputError
+from patchvae_tf import InputError, interruption
 from patchvae_tf.saved_models.signatures import with_policy
+from patchvae_tf.settings import unsupervised_config
+from patchvae_tf.training import loop
 from patchvae_tf.training.checkpoints import Checkpoints
+from patchvae_tf.training.execution import Execution
+from patchvae_tf.unsupervised import trainer
 from tests import processes
 from tests.testing_utils import random_images
 from tests.trainers import small_runs
@@ -234,6 +238,28 @@ def test_a_run_that_is_stopped_again_and_again_goes_on_to_the_same_weights(finis
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after step" in resumed.stdout
     _assert_same_run(run_dir, finished[0])
+
+
+def test_a_stop_in_the_last_step_leaves_the_rest_to_the_next_start(images, tmp_path, monkeypatch):
+    settings = {"image_size": 16, "num_parts": 4, "batch_size": 8, "epochs": 1, "recipe": "paper"}
+    config = unsupervised_config(dataset=str(images), validation_examples=4, **settings)
+    options = trainer.Options(run_dir=str(tmp_path / "run"), export=False, report=False)
+    stop_request, train = interruption.StopRequest(), loop.train
+
+    def stopped(*args):
+        complete = train(*args)
+        stop_request.requested = signal.SIGTERM
+        return complete
+
+    monkeypatch.setattr(loop, "train", stopped)
+    with pytest.raises(interruption.Stop, match="stopped by SIGTERM after step 8, all saved"):
+        trainer.train(config, options, Execution(), stop_request)
+    assert not (tmp_path / "run/result.json").exists()
+    stop_request.requested = None
+    monkeypatch.setattr(loop, "train", train)
+    trainer.train(config, options, Execution(), stop_request)
+    stop_request.restore()
+    assert json.loads((tmp_path / "run/result.json").read_text())["step"] == 8
 
 
 def test_the_report_comes_at_the_end_and_again_where_it_was_cut_off(finished, images, tmp_path):
