@@ -67,6 +67,7 @@ _VALUES = {
         "view_scale": 0.75,
         "agreement_weight": 150.0,
         "map_agreement_weight": 150.0,
+        "learning_rate": 3e-3,
     },
     "masked": {**_FEATURES, "mask_share": 0.5, "batch_size": 32},
     "parts": {**_FEATURES, **_PARTS, **_FROM_ELSEWHERE, "batch_size": 32},
