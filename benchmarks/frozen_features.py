@@ -109,7 +109,7 @@ def _dense(fan_in, units, activation):
 
 
 def _phi(given, seed):
-    """φ of a run, a preset or `RANDOM`: (Keras model, its last stage, pixels it was trained on)."""
+    """φ of a run, a preset or `RANDOM`: (Keras model, its last stage, size, channels of images)."""
     import keras
 
     import patchvae_tf
@@ -118,12 +118,12 @@ def _phi(given, seed):
 
     if given == RANDOM:
         keras.utils.set_random_seed(seed)
-        return backbones.build(), backbones.stages("resnet9")[-1], 32
+        return backbones.build(), backbones.stages("resnet9")[-1], 32, 3
     if pretrained.known(given) is not None:
         model = UnsupervisedModel.from_preset(given)
     else:
         model = patchvae_tf.load_model(given)
-    return model.backbone, model.stages[-1], model.image_size
+    return model.backbone, model.stages[-1], model.image_size, model.channels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,11 +161,15 @@ def main(stop_request, config):
     del stop_request
     from patchvae_tf import datasets, runs
     from patchvae_tf.evaluation import features
+    from patchvae_tf.settings.pixels import Pixels
     from patchvae_tf.training import devices
 
-    backbone, stage, trained_size = _phi(config.model, config.seed)
+    backbone, stage, trained_size, channels = _phi(config.model, config.seed)
     size = config.image_size or trained_size
-    source = {"image_size": size, "data_dir": config.data_dir}
+    run_dir = pathlib.Path(config.model)
+    settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
+    pixels = Pixels.of(channels, settings.get("value_range"))
+    source = {"image_size": size, "pixels": pixels, "data_dir": config.data_dir}
     training = datasets.load(config.dataset, "train", **source)
     if config.validation_examples:
         scored = f"{config.validation_examples} of train, held out"
@@ -173,7 +177,8 @@ def main(stop_request, config):
             training, config.validation_examples, config.seed
         )
     else:
-        scored, test = "test", datasets.load(config.dataset, "test", **source)
+        scored = datasets.test_split(config.dataset)
+        test = datasets.load(config.dataset, scored, **source)
     examples = [
         (features.stage_features(backbone, part.images, stage, pooled=False), part.labels)
         for part in (training, test)
@@ -190,7 +195,6 @@ def main(stop_request, config):
         "versions": devices.versions(),
     }
     print(json.dumps(result, indent=2))
-    run_dir = pathlib.Path(config.model)
     if (run_dir / "config.json").exists():
         name = "frozen_features" if size == trained_size else f"frozen_features-{size}"
         runs.write_json(run_dir / f"{name}.json", result)

@@ -3,7 +3,8 @@
 Many short trainings, on images whose parts are known, in settings that find them well and badly. Of
 each: how well the maps of two views of held-out images agree (`part_agreement`, which every run
 shows), and the mean ROC area of the true parts. One line of JSON a training goes to `--output`;
-what stands there is not done again. Printed is Spearman's rank correlation of the two.
+what stands there is not done again. Printed is Spearman's rank correlation of the two, over the
+trainings of these images, steps and seed.
 """
 
 import dataclasses
@@ -114,15 +115,16 @@ def main(stop_request, given):
     records = (
         [json.loads(line) for line in output.read_text().splitlines()] if output.exists() else []
     )
+    alike = {key: getattr(given, key) for key in ("dataset", "image_size", "steps", "seed")}
+    records = [record for record in records if alike.items() <= record.items()]
     for name, settings in VARIANTS.items():
-        job = {"variant": name, "dataset": given.dataset, "steps": given.steps, "seed": given.seed}
-        if any(job.items() <= record.items() for record in records):
+        if any(record["variant"] == name for record in records):
             continue
-        records.append({**job, **run(settings, training, test, given.steps, given.seed)})
+        found = run(settings, training, test, given.steps, given.seed)
+        records.append({"variant": name, **alike, **found})
         with open(output, "a") as file:
             file.write(json.dumps(records[-1]) + "\n")
-        agreement, area = records[-1]["part_agreement"], records[-1]["mean_area"]
-        print(f"{name}: parts agree {agreement:.3f}, area {area:.3f}")
+        print(f"{name}: parts agree {found['part_agreement']:.3f}, area {found['mean_area']:.3f}")
     columns = ([record[key] for record in records] for key in ("part_agreement", "mean_area"))
     print(f"rank correlation of {len(records)} trainings: {rank_correlation(*columns):.2f}")
 

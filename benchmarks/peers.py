@@ -166,6 +166,7 @@ def identity(name, config, seed):
         "peer": name,
         "seed": seed,
         "split": config.split,
+        "validation_examples": config.validation_examples if config.split == "validation" else None,
         "view_passes": config.view_passes,
         "batch_views": config.batch_views,
         "optimizer": config.optimizer or recipe.optimizer,

@@ -90,16 +90,23 @@ def run(name, settings, folder, stop_request):
     trained = json.loads((folder / "result.json").read_text())
     keras.backend.clear_session()
     return {
-        "variant": name,
-        "seed": config.seed,
+        **identity(name, settings),
         **accuracy,
-        "settings": {key: value for key, value in config.to_json().items() if key != "data_dir"},
         "images_per_second": trained["images_per_second"],
         "occurrence_rate": trained.get("val_occurrence_rate"),
         "reconstruction": trained.get("val_reconstruction"),
         "device": trained["device"],
         "versions": trained["versions"],
     }
+
+
+def identity(name, settings):
+    """What tells a record from others: a dict. `settings` as of `run`."""
+    from patchvae_tf.settings import unsupervised_config
+
+    said = unsupervised_config(**settings).to_json()
+    del said["data_dir"]  # where the images lie changes nothing
+    return {"variant": name, "seed": said["seed"], "settings": said}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +149,10 @@ def main(stop_request, given):
     if given.settings:
         variants = {given.settings: json.loads(given.settings)}
     output = pathlib.Path(given.output)
-    done = set()
-    if output.exists():
-        records = map(json.loads, output.read_text().splitlines())
-        done = {(record["variant"], record["seed"]) for record in records}
+    lines = output.read_text().splitlines() if output.exists() else []
+    records = [json.loads(line) for line in lines]
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for name, changed in variants.items():
-            if (name, seed) in done:
-                continue
             settings = {
                 "dataset": given.dataset,
                 "data_dir": given.data_dir,
@@ -160,6 +163,9 @@ def main(stop_request, given):
                 "seed": seed,
                 **changed,
             }
+            asked_for = identity(name, settings)
+            if any(asked_for.items() <= record.items() for record in records):
+                continue
             label = "".join(c if c.isalnum() else "_" for c in name)[:80]
             folder = pathlib.Path(given.runs_dir) / f"{label}-seed{seed}"
             start = time.monotonic()

@@ -47,11 +47,14 @@ def nmf_maps(feature_maps: np.ndarray, factors: int, seed: int) -> np.ndarray:
         float [n, h, w, N], 0 and above.
     """
     places = np.maximum(_places(feature_maps), 0)
-    factorisation = NMF(factors, init="nndsvda", random_state=seed, max_iter=100, tol=1e-3)
+    fitted = places[:_FITTED_PLACES]
+    # Of singular vectors there are as many as the smaller side has.
+    init = "nndsvda" if factors <= min(fitted.shape) else "random"
+    factorisation = NMF(factors, init=init, random_state=seed, max_iter=100, tol=1e-3)
     with warnings.catch_warnings():
         # What is left to gain after so many iterations no longer shows in the score.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        factorisation.fit(places[:_FITTED_PLACES])
+        factorisation.fit(fitted)
         weights = factorisation.transform(places)
     return weights.reshape([*feature_maps.shape[:3], -1])
 

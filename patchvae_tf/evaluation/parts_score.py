@@ -147,7 +147,16 @@ def score_truths(model: "keras.Model", truths: "PartTruths", seed: int) -> dict:
 
     Returns:
         dict: what `score_maps` gives; areas in [0, 1], named as in `_BESIDE`; `split` and `images`.
+
+    Raises:
+        InputError: there are fewer than two images.
     """
+    count = len(truths.images)
+    if count < 2:
+        raise InputError(
+            f"the part {truths.split!r} has too few images whose parts are known for a score, "
+            f"{count}: expected 2 or more, as a readout learns from half of them; add images."
+        )
     import numpy as np
     import tensorflow as tf
 
@@ -156,7 +165,6 @@ def score_truths(model: "keras.Model", truths: "PartTruths", seed: int) -> dict:
 
     noise.set_first_weights(seed)
     untrained = type(model).from_config(model.get_config())
-    count = len(truths.images)
     order_seed = noise.fold_in(noise.step_seed(seed, 0), noise.Purpose.DEALING)
     order = noise.shuffled(tf.range(count, dtype=tf.int64), order_seed, count).numpy()
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import frozen_features
+from patchvae_tf import PatchVAE, datasets
+from patchvae_tf.settings.pixels import Pixels
 from tests import processes
 
 
@@ -46,3 +48,28 @@ def test_a_preset_is_read_at_the_size_that_is_asked_for_and_scored_on_what_is_he
     assert (result["training_images"], result["test_images"]) == (300, 40)
     assert result["fc"] == 1.0  # light and dark images
     assert result["scored_on"] == "40 of train, held out"
+
+
+def test_images_are_read_as_the_run_read_them_and_scored_where_results_are_reported(
+    tmp_path, monkeypatch
+):
+    PatchVAE(image_size=16, channels=1, num_parts=2).save(tmp_path / "model.keras")
+    (tmp_path / "config.json").write_text('{"value_range": "0,4095"}')
+    (tmp_path / "data.json").write_text("{}")
+    loaded = []
+
+    def load(dataset, split, **source):
+        loaded.append((dataset, split, source["image_size"], source["pixels"]))
+        images = np.zeros((2, 16, 16, source["pixels"].channels), "uint8")
+        return datasets.ImageSet(images, np.array([0, 1]), ("a", "b"), keys=("a", "b"))
+
+    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(frozen_features, "measure", lambda *_, **__: {"linear": 0.5, "fc": 0.5})
+    frozen_features.main(
+        None, frozen_features.FrozenFeaturesConfig(model=str(tmp_path), dataset="imagenet2012")
+    )
+    pixels = Pixels(1, (0.0, 4095.0))
+    assert loaded == [("imagenet2012", split, 16, pixels) for split in ("train", "validation")]
+    result = json.loads((tmp_path / "frozen_features.json").read_text())
+    assert result["scored_on"] == "validation"
+    assert result["dimensions"] == 2 * 2 * 128

@@ -171,3 +171,14 @@ def test_baselines_find_what_can_be_found_in_features():
         assert min(match.area for match in part_matching.match_parts(maps, part_maps)) > 0.99
     linear = part_baselines.linear_maps(feature_maps, part_maps, 20)
     np.testing.assert_allclose(linear, part_maps[20:], atol=0.2)
+
+
+def test_more_factors_than_places_or_channels_are_found_too():
+    rng = np.random.default_rng(0)
+    for shape in ((10, 4, 4, 5), (2, 2, 1, 16)):
+        feature_maps = rng.random(shape).astype("float32")
+        maps = part_baselines.nmf_maps(feature_maps, 8, seed=0)
+        assert maps.shape == (*shape[:3], 8)
+        np.testing.assert_array_equal(maps, part_baselines.nmf_maps(feature_maps, 8, seed=0))
+        assert maps.min() >= 0
+        assert maps.max() > 0

@@ -104,3 +104,17 @@ def test_an_archive_is_scored(tmp_path):
     assert (list(result["parts"]), result["images"]) == (["nose", "ear"], 20)
     assert 0.5 < result["weakest_area"] <= result["mean_area"] < 0.8
     assert "| nose |" in parts_score.table(result)
+
+
+def test_one_image_is_too_few_for_a_score_and_two_are_enough(tmp_path):
+    rng = np.random.default_rng(0)
+    images, points = rng.integers(0, 256, (2, 16, 16, 3), "uint8"), rng.uniform(0, 16, (2, 2, 2))
+    # 8 places in all, fewer than parts.
+    model = PatchVAE(image_size=16, num_parts=16)
+    one = _load(_write(tmp_path, x_test=images[:1], points=points[:1]))
+    with pytest.raises(InputError, match="'test' has too few images .*, 1: expected 2 or more"):
+        parts_score.score_truths(model, one, seed=0)
+    two = _load(_write(tmp_path, x_test=images, points=points))
+    result = parts_score.score_truths(model, two, seed=0)
+    assert result["images"] == 2
+    assert 0 <= result["nmf_mean_area"] <= 1
