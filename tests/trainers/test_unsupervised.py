@@ -17,7 +17,7 @@ import patchvae_tf
 from patchvae_tf import InputError, interruption
 from patchvae_tf.saved_models.signatures import with_policy
 from patchvae_tf.settings import unsupervised_config
-from patchvae_tf.training import loop
+from patchvae_tf.training import devices, loop
 from patchvae_tf.training.checkpoints import Checkpoints
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.unsupervised import trainer
@@ -251,6 +251,8 @@ def test_a_stop_in_the_last_step_leaves_the_rest_to_the_next_start(images, tmp_p
         stop_request.requested = signal.SIGTERM
         return complete
 
+    # A second strategy of several devices would take the collective operations of `two_replicas`.
+    monkeypatch.setattr(devices, "strategy", lambda *args: tf.distribute.get_strategy())
     monkeypatch.setattr(loop, "train", stopped)
     with pytest.raises(interruption.Stop, match="stopped by SIGTERM after step 8, all saved"):
         trainer.train(config, options, Execution(), stop_request)
