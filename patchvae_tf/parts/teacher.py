@@ -1,5 +1,6 @@
 """What a PatchVAE is taught of the parts that were found. It serves training alone."""
 
+import math
 import typing
 
 import keras
@@ -23,6 +24,7 @@ _BELOW = 0.05  # of likeness, by which the threshold lies below that of a part's
 _NEVER = 1e6  # the threshold of a part that was not found
 _COUNTED = 500  # images in which it is counted how frequent parts are
 _CHUNK = 100
+_MOST_NUMBERS = 100_000_000  # likenesses in memory at once: of small parts a large image has many
 _TEMPERATURE = 0.7  # of the model's own maps: below 1, so that they become surer
 _DECAY = 0.97  # of the slow copy, a step
 _CONCENTRATION = 0.5  # power of a share beside the greatest of the part in the image
@@ -130,7 +132,9 @@ class PartTeacher(keras.layers.Layer):
         shares = tf.function(
             lambda some: self(discovery.as_floats(some), tf.constant(grid)), autograph=False
         )
-        chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+        places = math.prod(side * self.scaled_per_place // templates.STEP for side in grid)
+        most = max(1, min(_CHUNK, _MOST_NUMBERS // (places * self.filters.shape[-1])))
+        chunks = [images[start : start + most] for start in range(0, len(images), most)]
         counted = tf.concat([shares(tf.convert_to_tensor(some)) for some in chunks], axis=0)
         self.frequencies.assign(tf.reduce_mean(_with_none(counted), axis=[0, 1, 2]))
 

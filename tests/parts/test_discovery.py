@@ -107,6 +107,25 @@ def test_the_teacher_says_where_the_parts_are(teacher):
     assert shares.sum(axis=-1)[empty].mean() < 0.6 * shares.sum(axis=-1)[single].mean()
 
 
+def test_frequencies_are_counted_in_few_images_at_once_where_parts_are_small(
+    scenes, teacher, monkeypatch
+):
+    teacher._count(scenes[0][:20], (4, 4))
+    at_once = teacher.frequencies.numpy()
+    lengths, as_floats = [], discovery.as_floats
+
+    def counted(images):
+        lengths.append(images.shape[0])
+        return as_floats(images)
+
+    monkeypatch.setattr(discovery, "as_floats", counted)
+    per_image = 16 * 16 * teacher.filters.shape[-1]  # 4 x 4 places of 4 x 4 compared ones
+    monkeypatch.setattr("patchvae_tf.parts.teacher._MOST_NUMBERS", 7 * per_image)
+    teacher._count(scenes[0][:20], (4, 4))
+    assert max(lengths) == 7
+    np.testing.assert_allclose(teacher.frequencies, at_once, atol=1e-6)
+
+
 def test_the_teacher_survives_being_saved(teacher):
     other = PartTeacher.from_config(teacher.get_config())
     other.build()
