@@ -88,7 +88,8 @@ def train(
         stop_request: StopRequest; once it is requested the state is saved and the loop left.
 
     Returns:
-        bool, whether training is complete; False after a stop request.
+        bool, whether all was trained that was asked for and nobody asked to stop; after a stop in
+        the last step the next call returns True at once.
 
     Raises:
         RunError: a loss term is not finite, or no checkpoint can be read.
@@ -154,7 +155,7 @@ def _train(training, checkpoints, run_folder, stop_request):
             checkpoints.save()
             before = None
             save_clock.restart()
-            if requests.stop and step < total_steps:
+            if requests.stop:
                 return False
             requests.clear()
             if epoch_ends:

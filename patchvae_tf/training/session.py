@@ -205,8 +205,7 @@ def _run(trainer, run_folder, cluster, stop_request):
             writer = summaries.writer(run_folder.path, writes=cluster.is_chief)
             with trainer.guarded():
                 complete = loop.train(training, saved, run_folder, writer, stop_request)
-        # A stop in the last steps leaves the rest to the next start; several workers finish alike.
-        if not complete or (stop_request.requested is not None and cluster.workers == 1):
+        if not complete:
             raise interruption.Stop(stop_request.requested, f"after step {saved.step}, all saved")
         if cluster.is_chief:
             result = {

@@ -244,21 +244,19 @@ def test_a_stop_in_the_last_step_leaves_the_rest_to_the_next_start(images, tmp_p
     settings = {"image_size": 16, "num_parts": 4, "batch_size": 8, "epochs": 1, "recipe": "paper"}
     config = unsupervised_config(dataset=str(images), validation_examples=4, **settings)
     options = trainer.Options(run_dir=str(tmp_path / "run"), export=False, report=False)
-    stop_request, train = interruption.StopRequest(), loop.train
+    stop_request, finish_epoch = interruption.StopRequest(), loop._finish_epoch
 
     def stopped(*args):
-        complete = train(*args)
+        finish_epoch(*args)
         stop_request.requested = signal.SIGTERM
-        return complete
 
     # A second strategy of several devices would take the collective operations of `two_replicas`.
     monkeypatch.setattr(devices, "strategy", lambda *args: tf.distribute.get_strategy())
-    monkeypatch.setattr(loop, "train", stopped)
+    monkeypatch.setattr(loop, "_finish_epoch", stopped)
     with pytest.raises(interruption.Stop, match="stopped by SIGTERM after step 8, all saved"):
         trainer.train(config, options, Execution(), stop_request)
     assert not (tmp_path / "run/result.json").exists()
     stop_request.requested = None
-    monkeypatch.setattr(loop, "train", train)
     trainer.train(config, options, Execution(), stop_request)
     stop_request.restore()
     assert json.loads((tmp_path / "run/result.json").read_text())["step"] == 8
