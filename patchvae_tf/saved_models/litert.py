@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from patchvae_tf.evaluation import classifiers, features
+from patchvae_tf import extras
 from patchvae_tf.saved_models import model_card, signatures, versions
 
 if typing.TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Cost:
         size: bytes.
         relative_errors: dict output -> |file - SavedModel| / |SavedModel|, of all test images.
         top1: accuracy on the test images of a linear classifier that was trained on the
-            SavedModel's `features`, when the file's are given to it; None without labels.
+            SavedModel's `features`, when the file's are given to it; None without labels or
+            scikit-learn.
         saved_model_top1: the same with the SavedModel's.
     """
 
@@ -116,16 +117,14 @@ def _quantized(converter, float_content, calibration, model):
 
 
 def _costs(function, model, files, training, test):
-    part = training.sample(classifiers.MOST_TRAINING_IMAGES, seed=0)
-    shown = (part if test is None else test).images[:_MOST_TEST_IMAGES]
-    classifier = labels = None
-    if classifiers.can_classify(part, test):
-        vectors = features.pooled_features(model.backbone, part.images)
-        classifier = classifiers.classifier(vectors, part.labels)
-        labels = test.labels[: len(shown)]
+    shown = training.sample(_MOST_TEST_IMAGES, seed=0) if test is None else test
+    shown = shown.images[:_MOST_TEST_IMAGES]
+    classifier = _classifier(model, training, test)
 
     def top1(vectors):
-        return classifier and float(classifier.score(np.concatenate(vectors), labels))
+        if classifier is None:
+            return None
+        return float(classifier.score(np.concatenate(vectors), test.labels[: len(shown)]))
 
     costs = {}
     for precision, content in files.items():
@@ -152,10 +151,24 @@ def _costs(function, model, files, training, test):
     return costs
 
 
+def _classifier(model, training, test):
+    """Of φ's features in training; None without labels, images held out or scikit-learn."""
+    if extras.missing("sklearn"):
+        return None
+    from patchvae_tf.evaluation import classifiers, features
+
+    part = training.sample(classifiers.MOST_TRAINING_IMAGES, seed=0)
+    if not classifiers.can_classify(part, test):
+        return None
+    return classifiers.classifier(
+        features.pooled_features(model.backbone, part.images), part.labels
+    )
+
+
 def summary(cost: Cost) -> str:
     """One line that says what a file costs."""
     error = max(cost.relative_errors.values())
-    accuracy = "accuracy not measured: no labels, or no images held out"
+    accuracy = "accuracy not measured: no labels, no images held out, or no scikit-learn"
     if cost.top1 is not None:
         accuracy = f"linear probe {cost.top1:.1%} (SavedModel: {cost.saved_model_top1:.1%})"
     return f"{cost.size:,} bytes; {accuracy}; largest relative error of an output {error:.1e}"

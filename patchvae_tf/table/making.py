@@ -4,7 +4,7 @@ import dataclasses
 import time
 import typing
 
-from patchvae_tf import runs, startup
+from patchvae_tf import extras, runs, startup
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.table import report as table_report
 from patchvae_tf.table.config import TableConfig, jobs
@@ -39,9 +39,10 @@ def make(config: TableConfig, options: Options, stop_request: "StopRequest") -> 
         stop_request: interruption.StopRequest.
 
     Raises:
-        InputError: bad settings, data or folder.
+        InputError: bad settings, data or folder, or the extra `report` is missing.
         interruption.Stop: stopped on request, all saved.
     """
+    extras.require("report", "the table")  # for its chart, which comes last
     # A table with more seeds is the same table.
     one_seed = dataclasses.replace(config, seeds=1)
     default_dir = runs.default_dir(one_seed, config.image_size, "table")

@@ -4,9 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from patchvae_tf.errors import InputError
 from patchvae_tf.visualization.galleries import class_name
@@ -39,6 +36,11 @@ def project(features: np.ndarray, seed: int = 0) -> np.ndarray:
     Raises:
         InputError: there are fewer than 10 rows, all are equal, or a number is not finite.
     """
+    # Of another extra than matplotlib: the demo draws without it.
+    from sklearn.manifold import TSNE
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
     _check(np.asarray(features))
     perplexity = min(_PERPLEXITY, (len(features) - 1) / 3)
     tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed, max_iter=500)

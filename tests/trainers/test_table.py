@@ -7,7 +7,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from patchvae_tf import InputError, RunError
+from patchvae_tf import InputError, RunError, extras
 from patchvae_tf.table import making as table
 from patchvae_tf.table.config import ROWS, TableConfig, jobs
 from tests import processes
@@ -78,6 +78,14 @@ def test_every_row_and_column_is_trained_after_what_it_needs(tmp_path):
         places = [trainers.trained.index((row, "seed1", what)) for what in ("run", "conv1")]
         assert places == sorted(places)
     assert ("random", "seed0", "run") not in trainers.trained
+
+
+def test_what_its_chart_needs_is_asked_for_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(extras.MODULES, "report", ("no_such_module",))
+    with Trainers() as trainers, pytest.raises(InputError, match="the table needs the extra `repo"):
+        _make(CONFIG, tmp_path / "table")
+    assert not trainers.trained
+    assert not (tmp_path / "table").exists()
 
 
 def test_settings_of_the_jobs():
