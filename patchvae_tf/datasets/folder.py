@@ -4,7 +4,7 @@ import collections
 import logging
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
@@ -99,6 +99,17 @@ def has_split(root: pathlib.Path, split: str) -> bool:
     return _split_of(split) in _split_folders(root)
 
 
+def are_splits(names: Iterable[str]) -> bool:
+    """Whether the folders of these names, side by side, are splits and not classes.
+
+    A class may be called "train" as well, among vehicles say.
+    """
+    found = {_split_of(name) for name in names}
+    known = found & set(_SPELLINGS)
+    signs = ("train" in known, len(known) > 1, known == found)
+    return sum(signs) > 1
+
+
 def _split_of(name):
     """The split that a name means; the name itself where it means none."""
     lower = name.lower()
@@ -125,11 +136,10 @@ def _split_folders(root):
             splits.setdefault(split, []).append(path)
         else:
             others.append(path)
-    # A class may be called "train" as well, among vehicles say.
-    if len(splits) < 2 or "train" not in splits:
-        alone = "train" in splits or len(splits) > 1
-        if not alone or not all(map(folder_listing.holds_runs_alone, others)):
-            return {"train": root}
+    if not are_splits(path.name for path in visible) and not (
+        are_splits(splits) and all(map(folder_listing.holds_runs_alone, others))
+    ):
+        return {"train": root}
     for split, paths in splits.items():
         if len(paths) > 1:
             raise InputError(

@@ -10,6 +10,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, RunInference
 from apache_beam.pvalue import AsDict, AsList, AsSingleton, TaggedOutput
 
 from patchvae_tf.datasets import folder, folder_listing
+from patchvae_tf.errors import InputError
 from patchvae_tf.features import beam_inference, files
 from patchvae_tf.features.beam_job import Job
 
@@ -33,7 +34,7 @@ def build(pipeline: beam.Pipeline, job: Job) -> None:
     layout = AsSingleton(
         pipeline
         | "Once" >> beam.Create([None])
-        | "Layout" >> beam.Map(lambda _, counts: _layout(counts), AsDict(counts))
+        | "Layout" >> beam.Map(lambda _, counts: _layout(counts, job.folder), AsDict(counts))
     )
     read = (
         found
@@ -75,11 +76,17 @@ def _images(metadata, root):
         yield key, metadata
 
 
-def _layout(counts):
+def _layout(counts, root):
     """(class names or None, whether images beside the class folders are left out)."""
+    names = sorted(name for name in counts if name)
+    if folder.are_splits(names):
+        raise InputError(
+            f"input {root} holds the splits {', '.join(names)}, not classes. Give one of them: "
+            f"{root}/{names[-1]}"
+        )
     leaves_out = folder.are_left_out(counts)
     has_classes = leaves_out or "" not in counts
-    return sorted(name for name in counts if name) if has_classes else None, leaves_out
+    return names if has_classes else None, leaves_out
 
 
 class _Read(beam.DoFn):

@@ -364,3 +364,20 @@ def test_fifteen_scenes(test_data):
     assert [loaded.class_names[label] for label in loaded.labels] == folders
     assert len(loaded) == 2985
     assert 90 < loaded.images.mean() < 140
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("train", "test"), True),
+        (("Training", "val", "notes"), True),
+        (("val", "test"), True),
+        (("train",), True),
+        (("test",), False),
+        (("train", "bus"), False),
+        (("ash", "oak"), False),
+        ((), False),
+    ],
+)
+def test_folders_of_which_names_are_splits(names, expected):
+    assert folder.are_splits(names) is expected

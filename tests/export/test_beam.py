@@ -329,3 +329,11 @@ def test_the_handler_asks_any_signature(exported, loaded, files):
         assert_same(columns, {name: answer[name] for name in names})
     assert handler.get_num_bytes([b"three", b"six"]) == 8
     assert handler.get_num_bytes(images) == 3 * SIZE * SIZE * 3 * 4
+
+
+def test_splits_are_not_taken_for_classes(config, folder, tmp_path):
+    for split in ("test", "train"):
+        shutil.copytree(folder / "ash", tmp_path / "images" / split / "ash")
+    with pytest.raises(RunError, match="the splits test, train, not classes. Give one of .*/train"):
+        beam_job.compute(config(input=str(tmp_path / "images")))
+    assert not list(tmp_path.glob("features*"))
