@@ -103,6 +103,7 @@ def survey(
         best: int, findings kept of each part.
         most_features: int, images whose features are kept: the same number of each class.
         most_classes: int, classes of which there are features, spread evenly over `class_names`.
+            Where no image is of these, the first images are taken, of whatever class.
 
     Returns:
         A `Survey`.
@@ -147,37 +148,36 @@ def _compiled(model):
 
 
 class _FeatureSample:
-    """Features of the first images of some classes, or of the first images."""
+    """Features of the first images of some classes; where none is of them, of the first images."""
 
     def __init__(self, class_names, most, most_classes):
         self.seen = 0
-        self._most, self._rows, self._labels, self._thumbnails = most, [], [], []
-        self._left = None
-        if class_names:
-            count = min(len(class_names), most_classes)
-            chosen = np.unique(np.linspace(0, len(class_names) - 1, count).round().astype(int))
-            self._left = {int(label): most // len(chosen) for label in chosen}
+        self._most, self._of_classes, self._first = most, [], []
+        classes = len(class_names or ())
+        count = min(classes, most_classes)
+        chosen = np.unique(np.linspace(0, classes - 1, count).round().astype(int))
+        self._left = {int(label): most // len(chosen) for label in chosen}
 
     def add(self, features, images, labels):
         self.seen += len(labels)
         step = -(-images.shape[1] // _THUMBNAIL)
         for row, image, label in zip(features, images, labels, strict=True):
-            if self._left is None:
-                wanted = len(self._rows) < self._most
-            else:
-                wanted = self._left.get(int(label), 0) > 0
-            if wanted:
-                self._rows.append(row)
-                self._labels.append(int(label))
-                self._thumbnails.append(image[::step, ::step].copy())  # no view of a whole batch
-                if self._left is not None:
-                    self._left[int(label)] -= 1
+            is_first = len(self._first) < self._most
+            is_of_classes = self._left.get(int(label), 0) > 0
+            if is_first or is_of_classes:
+                one = row, label, image[::step, ::step].copy()  # no view of a whole batch
+            if is_first:
+                self._first.append(one)
+            if is_of_classes:
+                self._of_classes.append(one)
+                self._left[int(label)] -= 1
 
     def result(self):
+        rows, labels, thumbnails = zip(*(self._of_classes or self._first), strict=True)
         return {
-            "features": np.array(self._rows),
-            "labels": np.array(self._labels, np.int64),
-            "thumbnails": np.array(self._thumbnails),
+            "features": np.array(rows),
+            "labels": np.array(labels, np.int64),
+            "thumbnails": np.array(thumbnails),
         }
 
 

@@ -44,6 +44,17 @@ def test_features_are_of_equally_many_images_of_each_class(survey, model, images
     )
 
 
+@pytest.mark.parametrize("labels", [[3, 8, 3, 8, 3], [-1] * 5])
+def test_images_of_no_class_that_is_drawn_have_features_too(model, images, labels):
+    names = [f"class {number}" for number in range(12)]  # 3 and 8 are not among ten spread over it
+    seen = visualization.survey(
+        model, [(np.arange(5), images[:5], np.array(labels))], class_names=names, most_features=4
+    )
+    assert seen.labels.tolist() == labels[:4]
+    np.testing.assert_array_equal(seen.thumbnails, images[:4])
+    assert seen.features.shape == (4, 128)
+
+
 def test_correlation_is_that_of_the_images(survey, occurrence):
     present = (occurrence.max(axis=(1, 2)) >= 0.5).astype(float)
     values = correlation(survey)
