@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from patchvae_tf.errors import InputError
 from patchvae_tf.features import pooling
 from patchvae_tf.features.sources import Source
 from patchvae_tf.saved_models import loaded
@@ -36,19 +35,9 @@ def output_names(outputs: str) -> tuple[str, ...]:
 
 
 def checked_size(image_size: int | None, source: Source) -> int:
-    """The side to which images are brought: as asked for, or the trained one.
-
-    Raises:
-        InputError: it is not known, or does not fit the model.
-    """
-    image_size = image_size or source.image_size
-    if image_size is None:
-        raise InputError(f"{source.title} does not say its image size: give image_size.")
-    if source.stride and image_size % source.stride:
-        raise InputError(
-            f"image_size must be a multiple of {source.stride}. Received: {image_size}"
-        )
-    return image_size
+    """As `saved_models.loaded.checked_size`, of a source."""
+    facts = {"image_size": source.image_size, "stride": source.stride}
+    return loaded.checked_size(image_size, facts, source.title)
 
 
 def batch_size_of(image_size: int) -> int:

@@ -57,6 +57,26 @@ def remote_facts(version: str) -> dict:
         ) from error
 
 
+def checked_size(image_size: int | None, facts: dict, title: object) -> int:
+    """The side to which images are brought: as asked for, or the trained one.
+
+    Args:
+        image_size: in pixels, or None.
+        facts: `image_size` and `stride` as a model card has them; either may be missing.
+        title: what the model is called.
+
+    Raises:
+        InputError: it is not known, or does not fit the model.
+    """
+    image_size = image_size or facts.get("image_size")
+    if image_size is None:
+        raise InputError(f"{title} does not say its image size: give image_size.")
+    stride = facts.get("stride")
+    if stride and image_size % stride:
+        raise InputError(f"image_size must be a multiple of {stride}. Received: {image_size}")
+    return image_size
+
+
 def check_facts(facts: dict, names: Iterable[str], version: pathlib.Path) -> None:
     """Raises InputError if `facts` are there and offer not all the outputs of these names."""
     if facts:

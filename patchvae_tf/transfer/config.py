@@ -268,9 +268,7 @@ def _of_export(config):
     version = exported.version(config.saved_model)
     facts = exported.facts(version)
     exported.check_facts(facts, ["feature_map"], version)
-    size = config.image_size or facts.get("image_size")
-    if size is None:
-        raise InputError(f"{version} does not say its image size: give image_size.")
+    size = exported.checked_size(config.image_size, facts, version)
     return {"image_size": size, "channels": facts.get("channels", 3)}
 
 

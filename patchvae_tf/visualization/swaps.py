@@ -89,8 +89,8 @@ def shifted(grid: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """A grid [h, w] moved down and to the right, filled up with 0."""
     height, width = grid.shape
     moved = np.zeros_like(grid)
-    kept = grid[max(-rows, 0) : height - max(rows, 0), max(-columns, 0) : width - max(columns, 0)]
-    top, left = max(rows, 0), max(columns, 0)
+    top, left = min(max(rows, 0), height), min(max(columns, 0), width)
+    kept = grid[max(-rows, 0) : height - top, max(-columns, 0) : width - left]
     moved[top : top + kept.shape[0], left : left + kept.shape[1]] = kept
     return moved
 

@@ -53,6 +53,7 @@ def test_the_defaults_are_the_original_s():
         (("--saved_model={run}", "--freeze=none"), "gives frozen features: freeze must be"),
         (("--run_dir={run}", "--crop_side=0.5"), "crop_side is for fine-tuning, and here φ is all"),
         (("--untrained", "--color_jitter=1"), "color_jitter is for fine-tuning"),
+        (("--saved_model={run}", "--image_size=20"), "image_size must be a multiple of 8. Receiv"),
         (("--saved_model={empty}",), "holds no SavedModel"),
         (("--weights=no.npz",), "weights no.npz does not exist"),
         (("--weights={weights}",), r"conv1.weight has shape \(64, 3, 3, 3\), expected"),
