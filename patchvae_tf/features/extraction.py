@@ -22,7 +22,8 @@ from patchvae_tf.settings import setting
 from patchvae_tf.settings.fields import data_dir_setting
 from patchvae_tf.settings.pixels import Pixels, value_range_setting
 
-_PART_EXAMPLES = 4096  # what a kill may cost
+_PART_EXAMPLES = 4096  # at most: what a kill may cost
+_PART_BYTES = 2**28  # at most, of outputs: they are held together until they are written
 _NEEDED = {
     "saved_model": "the folder of a run or an export",
     "dataset": "a folder of images, an .npz file or a TFDS name",
@@ -130,12 +131,15 @@ def extract(config: FeaturesConfig, stop_request: interruption.StopRequest | Non
         "batch_size": batch_size,
         "dataset": config.dataset,
         "split": config.split,
+        "data_dir": config.data_dir,
         "value_range": config.value_range,
     }
     output = pathlib.Path(config.output).expanduser()
     record_path = output.with_name(f"{output.name}.json")
     work_path = output.with_name(f".{output.name}.partial")
-    if _is_finished(job, output, record_path):
+    record = _finished(job, output, record_path)
+    if record is not None:
+        _check_images(record, _opened(config, image_size, pixels)[1], output)
         shutil.rmtree(work_path, ignore_errors=True)  # a kill may have left some of it
         print(f"{output} is finished: {record_path} says what it holds")
         return
@@ -144,20 +148,9 @@ def extract(config: FeaturesConfig, stop_request: interruption.StopRequest | Non
     with runs.RunFolder(work_path, setting="output") as work:
         work.check("job.json", job, "other settings")
 
-        # TensorFlow takes seconds to import: not before the settings are known to be right.
-        startup.import_tensorflow()
-        from patchvae_tf import datasets
-
         print(f"{', '.join(config.output_names)} of {config.dataset} by {source.title}", flush=True)
-        stream = datasets.stream(
-            config.dataset,
-            config.split,
-            image_size=image_size,
-            pixels=pixels,
-            data_dir=config.data_dir,
-        )
+        stream, facts_of_data = _opened(config, image_size, pixels)
         function, shapes = computing.function(source, config.output_names, how, image_size)
-        facts_of_data = {"count": len(stream), "keys": _keys_checksum(stream)}
         work.check("data.json", facts_of_data, "other images")
         runs.write_json(work_path / "job.json", job)
         runs.write_json(work_path / "data.json", facts_of_data)
@@ -170,6 +163,7 @@ def extract(config: FeaturesConfig, stop_request: interruption.StopRequest | Non
             written = feature_files.WRITERS[output.suffix](parts, output)
         record = {
             **job,
+            **facts_of_data,
             "version": source.title,
             "rows": parts.count,
             "files": [path.name for path in written],
@@ -186,15 +180,42 @@ def extract(config: FeaturesConfig, stop_request: interruption.StopRequest | Non
         )
 
 
-def _is_finished(job, output, record_path):
-    """Whether this very job made the output, and all of it is there."""
+def _opened(config, image_size, pixels):
+    """(stream, what tells its images from others)."""
+    # TensorFlow takes seconds to import: not before the settings are known to be right.
+    startup.import_tensorflow()
+    from patchvae_tf import datasets
+
+    stream = datasets.stream(
+        config.dataset,
+        config.split,
+        image_size=image_size,
+        pixels=pixels,
+        data_dir=config.data_dir,
+    )
+    return stream, {"count": len(stream), "keys": _keys_checksum(stream)}
+
+
+def _finished(job, output, record_path):
+    """The record of the output, where this very job made it and all of it is there; else None."""
     try:
         record = json.loads(record_path.read_text(encoding="utf-8"))
-        return all(record.get(name) == value for name, value in job.items()) and all(
+        its_own = all(record.get(name) == value for name, value in job.items()) and all(
             (output.parent / name).exists() for name in record["files"]
         )
+        return record if its_own else None
     except (OSError, ValueError, AttributeError, KeyError):  # not there, or not as we write it
-        return False
+        return None
+
+
+def _check_images(record, facts_of_data, output):
+    """Raises InputError if a finished output was made of images of other names or number."""
+    if any(record.get(name) != value for name, value in facts_of_data.items()):
+        raise InputError(
+            f"{output} is there already, of other images: {record.get('count')} there, "
+            f"{facts_of_data['count']} now, and not of the same names. Remove it and its .json, or "
+            "choose another output."
+        )
 
 
 def _check_absent(output):
@@ -212,8 +233,7 @@ def _compute(function, stream, parts, batch_size, stop_request):
     begin = parts.examples_done
     if begin == len(stream):
         return None
-    # Of whole batches, so that a resumed job computes the batches of an undisturbed one.
-    part_examples = max(1, _PART_EXAMPLES // batch_size) * batch_size
+    part_examples = _part_examples(parts.row_bytes, batch_size)
     rate = None
     with tqdm.tqdm(total=len(stream), initial=begin, desc="Features", unit=" images") as bar:
 
@@ -242,6 +262,15 @@ def _compute(function, stream, parts, batch_size, stop_request):
             with _write_errors_named(parts.folder):
                 parts.write(start, min(start + part_examples, len(stream)), columns)
     return rate
+
+
+def _part_examples(row_bytes, batch_size):
+    """How many examples are written together: whole batches, as few as memory asks for.
+
+    So a job that was stopped computes the batches of an undisturbed one.
+    """
+    most = min(_PART_EXAMPLES, _PART_BYTES // row_bytes)
+    return max(1, most // batch_size) * batch_size
 
 
 def _skipped(stream, parts):

@@ -38,6 +38,11 @@ class Parts:
     class_names: tuple | None
 
     @property
+    def row_bytes(self) -> int:
+        """int, bytes of a row's outputs, which are float32."""
+        return 4 * sum(map(math.prod, self.shapes.values()))
+
+    @property
     def paths(self) -> list[pathlib.Path]:
         """In order."""
         return sorted(self.folder.glob("part-*.npz"))
@@ -151,8 +156,7 @@ def write_tfrecord(parts: Parts, path: pathlib.Path) -> list[pathlib.Path]:
     import tensorflow as tf
 
     rows = parts.count
-    row_bytes = 4 * sum(math.prod(shape) for shape in parts.shapes.values())
-    shards = max(1, math.ceil(rows * row_bytes / _SHARD_BYTES))
+    shards = max(1, math.ceil(rows * parts.row_bytes / _SHARD_BYTES))
     examples = _examples(parts)
     paths = []
     for shard in range(shards):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 
 import numpy as np
@@ -174,6 +175,35 @@ def test_a_second_run_finds_all_done_and_other_settings_are_refused(config, tmp_
     with pytest.raises(InputError, match="there already"):
         features.extract(config(output=str(tmp_path / "other.parquet")))
     assert (tmp_path / "other.parquet").read_text() == "mine"
+
+
+def test_a_finished_output_of_other_images_is_no_finished_one(config, folder, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    settings = {"dataset": str(images), "outputs": "features"}
+    for name in ("a.png", "b.png"):
+        shutil.copy(folder / "ash/00.jpg", images / name)
+    features.extract(config(**settings))
+    features.extract(config(**settings))
+    record = json.loads((tmp_path / "features.npz.json").read_text())
+    assert (record["count"], record["rows"]) == (2, 2)
+    (images / "b.png").rename(images / "c.png")
+    with pytest.raises(InputError, match="of other images: 2 there, 2 now, .* Remove it and its"):
+        features.extract(config(**settings))
+    shutil.copy(images / "a.png", images / "b.png")
+    with pytest.raises(InputError, match="of other images: 2 there, 3 now"):
+        features.extract(config(**settings))
+    with pytest.raises(InputError, match="there already, with other settings"):
+        features.extract(config(**settings, data_dir=str(tmp_path)))
+
+
+def test_what_is_held_until_it_is_written_does_not_grow_with_a_row():
+    assert features._part_examples(4 * 128, 256) == 4096
+    row_bytes = 4 * 28 * 28 * 512  # a map of 28 x 28 places
+    part = features._part_examples(row_bytes, 20)
+    assert part == 160
+    assert part * row_bytes <= 2**28 < (part + 20) * row_bytes
+    assert features._part_examples(2**30, 20) == 20
 
 
 def _flags(settings):
