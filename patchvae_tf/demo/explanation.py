@@ -18,6 +18,7 @@ if typing.TYPE_CHECKING:
 
 OCCURS = 0.5  # the probability from which on a part is taken to occur
 _MOST_PIXELS = 50_000_000  # of an upload; a file of a few bytes may stand for more than memory
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # Pillow opens more than TensorFlow decodes
 _MOST_PARTS = 32  # maps shown
 _SEARCHED_PARTS = 4  # of an image, for which the nearest are looked up
 _NEAREST = 6
@@ -116,7 +117,7 @@ def read_upload(content: bytes, image_size: int, pixels: Pixels) -> np.ndarray:
     from patchvae_tf import datasets
 
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
     except Exception as error:  # PIL raises what it likes
         raise InputError(

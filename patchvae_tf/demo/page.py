@@ -12,7 +12,7 @@ from patchvae_tf.features import computing, sources
 from patchvae_tf.saved_models import loaded as exported
 from patchvae_tf.settings import Settings, setting
 from patchvae_tf.settings.fields import data_dir_setting
-from patchvae_tf.settings.pixels import Pixels
+from patchvae_tf.settings.pixels import Pixels, value_range_setting
 
 _CHANGED = "Change a part"
 
@@ -31,6 +31,7 @@ class DemoConfig(Settings):
     )
     split: str = setting("train", "Model", "the part of that data set; of a plain folder: train")
     data_dir: str | None = data_dir_setting()
+    value_range: str | None = value_range_setting("the training's")
     max_indexed: int = setting(
         10_000, "Model", "the most images of that data set to look up", minimum=1
     )
@@ -46,6 +47,7 @@ class DemoConfig(Settings):
             raise InputError(
                 "saved_model is missing. Give a preset, or the folder of a run or an export."
             )
+        Pixels.of(3, self.value_range)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class Demo:
         source = sources.find(config.saved_model)
         self.title = source.title
         self._size = computing.checked_size(None, source)
-        self._pixels = Pixels(source.channels)
+        self._pixels = Pixels.of(source.channels, config.value_range or source.value_range)
         self.has_parts = source.offers("occurrence")
         names = ("occurrence", "appearance") if self.has_parts else ("features",)
         if config.dataset and not self.has_parts:

@@ -26,6 +26,7 @@ class Source:
         image_size: the side of the images that it was trained on, in pixels; None: not known.
         stride: of φ; None: not known.
         channels: of the images.
+        value_range: the setting of its training; None: there was none, or it is not known.
         stages: names of φ's depths as outputs have them, e.g. "conv1_5"; () where not known.
         check: function of names of outputs, raises InputError where one is known not to be there.
         digest: function () -> what tells one model from another.
@@ -37,6 +38,7 @@ class Source:
     image_size: int | None
     stride: int | None
     channels: int
+    value_range: str | None
     stages: tuple[str, ...]
     check: Callable[[Iterable[str]], None]
     digest: Callable[[], str]
@@ -97,6 +99,7 @@ def _of_export(version, facts, digest, load):
         image_size=facts.get("image_size"),
         stride=facts.get("stride"),
         channels=facts.get("channels", 3),
+        value_range=((facts.get("run") or {}).get("settings") or {}).get("value_range"),
         stages=tuple(name for name, _ in facts.get("stages", ())),
         check=lambda names: loaded.check_facts(facts, names, version),
         digest=digest,
@@ -119,6 +122,7 @@ def _of_preset(title, folder):
         lambda: hashlib.sha256((folder / pretrained.WEIGHTS).read_bytes()).hexdigest(),
         load,
         address=title if title in pretrained.names() else os.path.abspath(folder),
+        value_range=(facts.settings or {}).get("value_range"),
     )
 
 
@@ -135,7 +139,7 @@ def _of_model(model):
     )
 
 
-def _of_ours(title, kind, arguments, digest, load, address=None):
+def _of_ours(title, kind, arguments, digest, load, address=None, value_range=None):
     """The source of a model whose constructor had these arguments."""
     stride, backbone = arguments["stride"], arguments["backbone"]
     stages = [stage.name.replace("-", "_") for stage in backbones.stages(backbone, stride)]
@@ -147,6 +151,7 @@ def _of_ours(title, kind, arguments, digest, load, address=None):
         image_size=arguments["image_size"],
         stride=stride,
         channels=arguments.get("channels", 3),
+        value_range=value_range,
         stages=tuple(stages),
         check=lambda names: loaded.check_outputs(names, offered, title),
         digest=digest,

@@ -35,13 +35,15 @@ class Pixels:
 RGB = Pixels()
 
 
-def value_range_setting() -> typing.Any:
+def value_range_setting(
+    default: str = "0 and the greatest of the type; of floats 0,1",
+) -> typing.Any:
     """The setting `value_range` of every command that reads images."""
     return setting(
         None,
         "Data",
         "LOW,HIGH: the values of 16-bit images and of arrays, but for uint8, that become black and "
-        "white, e.g. 0,4095 (default: 0 and the greatest of the type; of floats 0,1)",
+        f"white, e.g. 0,4095 (default: {default})",
         rare=True,
     )
 

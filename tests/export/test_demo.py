@@ -1,6 +1,7 @@
 """The demo: its answers, and the page itself in a headless browser with real uploads."""
 
 import io
+import json
 import os
 import shutil
 import socket
@@ -112,6 +113,18 @@ def test_a_preset_needs_no_run(folder):
     np.testing.assert_allclose(decoded, seen.reconstruction, atol=1e-4)
 
 
+def test_uploads_have_the_training_s_range_of_values_or_the_one_asked_for(exported, tmp_path):
+    version = shutil.copytree(exported[1], tmp_path / "1")
+    facts = json.loads((version / "model.json").read_text())
+    facts["run"] = {"settings": {"value_range": "0,4095"}}
+    (version / "model.json").write_text(json.dumps(facts))
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((SIZE, SIZE), 2048, np.uint16)).save(buffer, "PNG")
+    for asked, expected in ((None, 128), ("0,8190", 64)):
+        of_run = demo.Demo(demo.DemoConfig(saved_model=str(version), value_range=asked))
+        assert (of_run.see(buffer.getvalue()).image == expected).all()
+
+
 def test_parts_that_do_not_occur_are_not_searched():
     index = explanation.PartIndex(
         stream=None,
@@ -125,6 +138,11 @@ def test_parts_that_do_not_occur_are_not_searched():
 def test_uploads_that_are_no_images_get_a_message():
     with pytest.raises(InputError, match="not an image that can be read"):
         explanation.read_upload(b"nonsense", SIZE, Pixels())
+    for other in ("TIFF", "PPM"):  # sound, but TensorFlow decodes none
+        buffer = io.BytesIO()
+        Image.new("RGB", (40, 40)).save(buffer, other)
+        with pytest.raises(InputError, match="Give a JPEG, PNG, GIF, BMP or WEBP"):
+            explanation.read_upload(buffer.getvalue(), SIZE, Pixels())
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), "uint8")).save(
         buffer, "PNG"
@@ -141,6 +159,8 @@ def test_settings_that_cannot_be_are_refused(exported, tmp_path):
     assert demo.DemoConfig(saved_model="x").host == "127.0.0.1"
     with pytest.raises(InputError, match="saved_model is missing"):
         demo.DemoConfig()
+    with pytest.raises(InputError, match="value_range must be two numbers"):
+        demo.DemoConfig(saved_model="x", value_range="12")
     with pytest.raises(InputError, match="does not exist"):
         demo.Demo(demo.DemoConfig(saved_model=str(tmp_path / "absent")))
     with socket.create_server(("127.0.0.1", 0)) as taken:
