@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator
 
 GO_ON = "the same command goes on"
+_FROM_HERE = f"{GO_ON} from here"
 
 
 class Stop(BaseException):
     """Ctrl-C or SIGTERM. Like KeyboardInterrupt no Exception, so that nobody takes it for one."""
 
-    def __init__(self, number, progress):
+    def __init__(self, number, progress, advice=_FROM_HERE):
         by = f"by {number.name}" if number else "with another worker"
-        super().__init__(f"stopped {by} {progress}: {GO_ON} from here.")
+        super().__init__(f"stopped {by} {progress}: {advice}.")
         self.code = 128 + (number or signal.SIGTERM)
 
 
@@ -32,6 +33,7 @@ class StopRequest:
         self.raised = None
         self._requested_at = 0.0
         self._deferring = False
+        self._saves = False  # whether there was ever anything to go on from
         self._before = {}
         self.install()
 
@@ -60,13 +62,14 @@ class StopRequest:
             os.write(sys.stderr.fileno(), b"\nsaving, then stopping ...\n")
         # Some programs signal a process and its group too: the same request, not a second one.
         elif not self._deferring or time.monotonic() - self._requested_at > 1.0:
-            self.raised = Stop(number, "before it was done")
+            advice = _FROM_HERE if self._saves else "give the same command again"
+            self.raised = Stop(number, "before it was done", advice)
             raise self.raised
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator["StopRequest"]:
-        """A block that looks at `requested` itself, between two steps."""
-        self._deferring = True
+        """A block that saves its work, and looks at `requested` itself, between two steps."""
+        self._deferring = self._saves = True
         try:
             yield self
         finally:

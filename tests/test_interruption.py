@@ -12,6 +12,9 @@ import os
 from patchvae_tf.command_line import console
 
 def main(stop_request):
+    if {saves}:
+        with stop_request.deferred():
+            pass
     try:
         if {number}:
             os.kill(os.getpid(), {number})
@@ -23,17 +26,22 @@ console.run(main, "Stops.")
 """
 
 
-def _run(number):
-    command = COMMAND.format(number=int(number))
+def _run(number, saves=False):
+    command = COMMAND.format(number=int(number), saves=saves)
     return subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_that_other_code_made_an_error_of_is_a_stop(number):
-    done = _run(number)
+@pytest.mark.parametrize(
+    ("number", "saves", "advice"),
+    [
+        (signal.SIGINT, True, "the same command goes on from here"),
+        (signal.SIGTERM, False, "give the same command again"),
+    ],
+)
+def test_a_stop_that_other_code_made_an_error_of_is_a_stop(number, saves, advice):
+    done = _run(number, saves)
     assert done.returncode == 128 + number
-    expected = f"stopped by {number.name} before it was done: the same command goes on from here."
-    assert done.stderr.strip() == expected
+    assert done.stderr.strip() == f"stopped by {number.name} before it was done: {advice}."
 
 
 def test_an_error_is_not_taken_for_a_stop():

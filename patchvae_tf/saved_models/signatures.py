@@ -88,7 +88,7 @@ def exported_parts(
     root.regularization_losses = []
     root.all_variables = _variables(model)  # of heads and decoder too
     root.folded_variables = [weight.value for weight in folded.weights]
-    return root, {name: functions.concrete(name) for name in _names(model)}
+    return root, {name: functions.concrete(name) for name in names(model)}
 
 
 def inference(model: keras.Model) -> types.SimpleNamespace:
@@ -102,7 +102,7 @@ def inference(model: keras.Model) -> types.SimpleNamespace:
     """
     model = with_policy(model, "float32")
     functions = _Functions(model, folding.folded(model.backbone))
-    return types.SimpleNamespace(signatures=_Traced(functions, _names(model)))
+    return types.SimpleNamespace(signatures=_Traced(functions, names(model)))
 
 
 def encoder(
@@ -127,7 +127,7 @@ def encoder(
     return root, function.get_concrete_function()
 
 
-def _names(model):
+def names(model: keras.Model) -> list[str]:
     """The signatures that a model has."""
     from_files = model.channels in ENCODED_CHANNELS
     return [name for name in NAMES if from_files or name not in _OF_FILES]

@@ -88,7 +88,7 @@ def _saved_model(model, export_dir, record, images, config):
 
     shown = images and images.shown(_COMPARED_IMAGES)
     version = writing.export_model(model, export_dir, record, config.precision, shown)
-    return version, [f"signatures: {', '.join(signatures.NAMES)}"]
+    return version, [f"signatures: {', '.join(signatures.names(model))}"]
 
 
 def _litert(model, export_dir, record, images, config):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from patchvae_tf import InputError, RunError
+from patchvae_tf import InputError, PatchVAE, RunError
 from patchvae_tf.saved_models import loaded as loaded_model
 from patchvae_tf.saved_models import signatures, versions
 from patchvae_tf.saved_models import writing as saved_model
+from patchvae_tf.unsupervised import export
 from tests import processes
 from tests.export.exporting import (
     CLOSE,
@@ -107,6 +108,14 @@ def test_saved_model_cli_lists_the_signatures(exported):
     for name in ("images", "image_bytes", "features", "feature_map", "occurrence", "appearance"):
         assert f"puts['{name}'] tensor_info" in done.stdout
     assert "shape: (-1, -1, -1, 3)" in done.stdout
+
+
+def test_the_command_names_the_signatures_that_are_there(monkeypatch, tmp_path):
+    monkeypatch.setattr(export.writing, "export_model", lambda *_: tmp_path / "1")
+    model = PatchVAE(image_size=SIZE, num_parts=2, appearance_dim=1, channels=5)
+    config = export.ExportConfig(run_dir=str(tmp_path))
+    _, lines = export._saved_model(model, tmp_path, None, None, config)
+    assert lines == ["signatures: serving_default, stages, reconstruct, decode"]
 
 
 def test_saved_model_cli_runs_a_signature(exported, loaded, tmp_path):
