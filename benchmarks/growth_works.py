@@ -182,7 +182,7 @@ def _near_duplicates(count, folder):
 
     del folder
     features = np.random.default_rng(0).normal(size=(count, 128)).astype(np.float32)
-    return lambda: near_duplicates.nearest(features, 5)
+    return lambda: near_duplicates.nearest(features, 5, 0.95)
 
 
 def _step(recipe, image_size, batch_size, **settings):

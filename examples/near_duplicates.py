@@ -5,7 +5,8 @@
     python near_duplicates.py features.parquet FOLDER [--output=duplicates]
 
 Writes OUTPUT.csv, each image with its nearest ones and how like they are, and OUTPUT.html, the
-pairs that are most alike side by side. FEATURES is Parquet or .npz, by `python -m export.features`.
+pairs of an image and a nearest one that are most alike, side by side. FEATURES is Parquet or .npz,
+by `python -m export.features`.
 
 Likeness is the cosine of the features, each brought to mean 0 and deviation 1 over the images: 1
 for the same image. Pairs of at least --threshold are called near-duplicates.
@@ -40,16 +41,17 @@ def main():
         sys.exit(f"error: {flags.folder} has no {keys[0]}: give the folder of {flags.features}.")
     if flags.nearest < 1:
         sys.exit(f"error: --nearest must be at least 1. Received: {flags.nearest}.")
-    indices, likeness = nearest(features, min(flags.nearest, len(keys) - 1))
+    count = min(flags.nearest, len(keys) - 1)
+    indices, likeness, total = nearest(features, count, flags.threshold)
     pairs = near_duplicates(indices, likeness, flags.threshold)
     table, page = (pathlib.Path(f"{flags.output}{end}") for end in (".csv", ".html"))
     write_table(table, keys, indices, likeness)
     page.write_text(
-        rendered(keys, pairs[: flags.pairs], flags.folder, page.parent, len(pairs)),
+        rendered(keys, pairs[: flags.pairs], flags.folder, page.parent, total),
         encoding="utf-8",
         errors="backslashreplace",
     )
-    print(f"{len(keys)} images, {len(pairs)} pairs of likeness {flags.threshold:g} or more")
+    print(f"{len(keys)} images, {total} pairs of likeness {flags.threshold:g} or more")
     for first, second, value in pairs[:10]:
         print(f"  {value:.3f} {keys[first]} {keys[second]}")
     print(f"wrote {table} and {page}")
@@ -86,25 +88,29 @@ def read_parquet(path):
     return columns
 
 
-def nearest(features, count):
-    """The images most like each; of those as much alike the first.
+def nearest(features, count, threshold):
+    """The images most like each, of those as much alike the first; and how many pairs are alike.
 
     Each is compared with all others: ten times as many images take a hundred times as long.
 
     Args:
         features: float32 [n, d].
         count: int, below n.
+        threshold: float, the likeness from which on a pair is counted.
 
     Returns:
-        (indices, likeness): int [n, count], the most alike first, and float32 [n, count].
+        (indices, likeness, total): int [n, count], the most alike first, float32 [n, count], and
+        the number of pairs, also of those that are not among the nearest of either image.
     """
     standard = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
     standard /= np.linalg.norm(standard, axis=1, keepdims=True) + 1e-12
     indices = np.zeros((len(features), count), int)
     likeness = np.zeros((len(features), count), np.float32)
+    total = 0
     at_once = max(1, _COMPARED // len(features))
     for start in range(0, len(features), at_once):
         cosines = standard[start : start + at_once] @ standard.T  # [rows, n]
+        total += np.count_nonzero(np.triu(cosines[:, start:] >= threshold, 1))  # each pair once
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf  # not the image itself
         # Those that reach the last one wanted are sorted, not all.
@@ -114,11 +120,11 @@ def nearest(features, count):
             order = np.argsort(-values[reached], kind="stable")[:count]
             indices[row] = reached[order]
             likeness[row] = values[indices[row]]
-    return indices, likeness
+    return indices, likeness, total
 
 
 def near_duplicates(indices, likeness, threshold):
-    """[(first, second, likeness), ...], each pair once, the most alike first."""
+    """[(first, second, likeness), ...] of the nearest, each pair once, the most alike first."""
     pairs = {}
     for first, row in enumerate(indices):
         for second, value in zip(row, likeness[first], strict=True):

@@ -35,17 +35,26 @@ def test_near_duplicates_are_found_and_shown(run, images, outputs, tmp_path, suf
 
 def test_the_nearest_are_the_same_however_many_are_compared_at_once(monkeypatch):
     features = np.random.default_rng(0).integers(0, 3, (60, 3)).astype(np.float32)  # with doubles
-    indices, likeness = near_duplicates.nearest(features, 7)
+    indices, likeness, total = near_duplicates.nearest(features, 7, 0.95)
     standard = (features - features.mean(0)) / (features.std(0) + 1e-6)
     standard /= np.linalg.norm(standard, axis=1, keepdims=True) + 1e-12
     cosines = standard @ standard.T
     np.fill_diagonal(cosines, -np.inf)
     expected = np.argsort(-cosines, axis=1, kind="stable")[:, :7]
     np.testing.assert_allclose(likeness, np.take_along_axis(cosines, expected, 1), atol=1e-6)
+    assert total == np.count_nonzero(np.triu(cosines >= 0.95))
     assert (np.diff(likeness, axis=1) <= 0).all()
     assert all(len({index, *row}) == 8 for index, row in enumerate(indices))
     monkeypatch.setattr(near_duplicates, "_COMPARED", 1)
-    np.testing.assert_allclose(near_duplicates.nearest(features, 7)[1], likeness, atol=1e-6)
+    _, again, total_again = near_duplicates.nearest(features, 7, 0.95)
+    np.testing.assert_allclose(again, likeness, atol=1e-6)
+    assert total_again == total
+
+
+def test_all_pairs_of_a_cluster_are_counted():
+    features = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    features[:20] = features[0] + 1e-3 * features[:20]
+    assert near_duplicates.nearest(features, 5, 0.99)[2] == 20 * 19 / 2
 
 
 def test_near_duplicates_refuse_what_is_wrong(error, images, outputs, tmp_path):
