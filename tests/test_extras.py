@@ -21,6 +21,6 @@ def test_the_demo_and_litert_need_no_scikit_learn(monkeypatch):
     assert done.returncode == 0, done.stderr
 
     monkeypatch.setitem(extras.MODULES, "sklearn", ("no_such_module",))
-    assert litert._classifier(None, None, None) is None
+    assert litert._classifier(None, None, "images held out") is None
     cost = litert.Cost(size=1, relative_errors={"features": 0.0}, top1=None, saved_model_top1=None)
     assert "not measured: no labels, no images held out, or no scikit-learn" in litert.summary(cost)

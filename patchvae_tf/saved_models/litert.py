@@ -153,7 +153,7 @@ def _costs(function, model, files, training, test):
 
 def _classifier(model, training, test):
     """Of φ's features in training; None without labels, images held out or scikit-learn."""
-    if extras.missing("sklearn"):
+    if test is None or extras.missing("sklearn"):
         return None
     from patchvae_tf.evaluation import classifiers, features
 
