@@ -41,6 +41,7 @@ VARIANTS = {
     "whole_views": _changed(view_scale=1.0),
     "no_crop": _changed(crop_side=1.0),
     "no_jitter": _changed(color_jitter=0.0),
+    "strong_jitter": _changed(color_jitter=1.0),
     "no_flip": _changed(horizontal_flip=False),
     "mask": _changed(mask_share=0.5),
     "batch_32": _changed(batch_size=32),

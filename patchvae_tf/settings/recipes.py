@@ -64,6 +64,7 @@ _VALUES = {
     "agreement": {
         **_FEATURES,
         "crop_side": 0.35,
+        "color_jitter": 0.5,
         "view_scale": 0.75,
         "agreement_weight": 150.0,
         "map_agreement_weight": 150.0,
