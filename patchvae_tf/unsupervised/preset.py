@@ -21,8 +21,9 @@ class PresetConfig(Settings):
     compact: bool = setting(
         False,
         "Preset",
-        "for passing on: kernels in float16 and nothing that serves training alone, less than half "
-        "the size; the card says how far the features then are from the run's",
+        "for passing on: kernels in float16, computed with in float32, and nothing that serves "
+        "training alone, less than half the size; the card says how far the features then are from "
+        "the run's in float32",
     )
     description: str | None = setting(
         None, "Card", "what it is, in a sentence (default: the model and its data set)"
@@ -64,11 +65,14 @@ def make(config: PresetConfig) -> None:
     startup.import_tensorflow()
     from patchvae_tf import models
     from patchvae_tf.models import presets
+    from patchvae_tf.saved_models import signatures
     from patchvae_tf.unsupervised.images import load_images
 
     model = models.load_model(run_dir)
     shown = None
     if config.compact:
+        # As exports do, it computes in float32, wherever it was trained.
+        model = signatures.with_policy(model, "float32")
         shown = load_images(unsupervised_config(**record["settings"])).shown(_MEASURED_ON)
     record = without_paths(record)
     settings = record["settings"]

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import patchvae_tf
 from patchvae_tf import InputError, PatchVAE, pretrained
 from patchvae_tf.command_line import main
 from patchvae_tf.pretrained import weights
+from patchvae_tf.saved_models import signatures
 from patchvae_tf.settings import unsupervised_config
 from patchvae_tf.training.execution import Execution
 from patchvae_tf.unsupervised import preset, preset_card, trainer
@@ -171,6 +173,9 @@ def test_the_card_of_a_compact_preset_says_how_it_was_made_and_what_it_is_worth(
     row = {"stage": "conv1-5", "pooled": True, "linear": 0.5, "untrained_linear": 0.25}
     probe = {"training_images": 36, "test_images": 9, "dataset": "x", "split": "test"}
     (measured / "probe.json").write_text(json.dumps({**probe, "rows": [row]}))
+    model = patchvae_tf.load_model(measured)
+    (measured / "model.keras").unlink()
+    signatures.with_policy(model, "mixed_bfloat16").save(measured / "model.keras")
     preset.make(
         preset.PresetConfig(
             run_dir=str(measured),
@@ -194,6 +199,9 @@ def test_the_card_of_a_compact_preset_says_how_it_was_made_and_what_it_is_worth(
     assert str(tmp_path) not in card + (tmp_path / "own/preset.json").read_text()
     kept = weights.read(tmp_path / "own/model.safetensors")
     assert not any("agreement/" in name for name in kept)
+    assert PatchVAE.from_preset(tmp_path / "own").dtype_policy.name == "float32"
+    change = float(re.search(r"all together by ([\d.e-]+)%", card)[1])
+    assert 0 < change < 0.1  # of rounded kernels; bfloat16 arithmetic would be a third of a percent
 
 
 def test_the_command_of_a_card_has_these_settings():
