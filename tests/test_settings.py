@@ -187,7 +187,7 @@ def test_parts_of_settings_are_taken_from_the_whole():
     config = unsupervised_config(dataset="images", num_parts=5, crop_side=0.5)
     assert PartCode.part_of(config) == PartCode(num_parts=5, appearance_dim=8)
     assert ScaledViews.part_of(config) == ScaledViews(
-        crop_side=0.5, view_scale=0.75, color_jitter=1.0
+        crop_side=0.5, view_scale=0.75, color_jitter=0.5
     )
     assert PartObjective.part_of(config).map_agreement_weight == 150.0
     assert PartObjective() == PartObjective.part_of(
