@@ -47,10 +47,22 @@ class Recipe:
     views: Views = Views()
     num_views: int = 2
 
-    def with_least_area(self, least):
-        """The same but for the smallest crop's share of an image's area."""
-        area = (least, max(least, self.views.area[1]))
-        return dataclasses.replace(self, views=dataclasses.replace(self.views, area=area))
+    def changed(self, least_area, color_jitter):
+        """The same but for how its views are made.
+
+        Args:
+            least_area: float in (0, 1], the smallest crop's share of an image's area.
+            color_jitter: float in [0, 1], by which all changes of colours are multiplied: how far
+                they go, and how often an image is made grey or solarized.
+        """
+        views = dataclasses.replace(
+            self.views,
+            area=(least_area, max(least_area, self.views.area[1])),
+            jitter=tuple(color_jitter * one for one in self.views.jitter),
+            grey=color_jitter * self.views.grey,
+            solarized=color_jitter * self.views.solarized,
+        )
+        return dataclasses.replace(self, views=views)
 
 
 PEERS = {

@@ -64,6 +64,13 @@ class PeersConfig(Settings):
         above=0.0,
         maximum=1.0,
     )
+    color_jitter: float = setting(
+        1.0,
+        "Training",
+        "how far and how often colours change, as a share of the peer's",
+        minimum=0.0,
+        maximum=1.0,
+    )
     seeds: int = setting(1, "Training", "of each peer", minimum=1)
     first_seed: int = setting(0, "Training", "the others follow", minimum=0)
     output: str = setting("runs/peers/records.jsonl", "Output", "file of JSON lines, a peer each")
@@ -124,7 +131,7 @@ def run(name, parts, config, seed):
 
     training, measured_on = parts
     asked_for = identity(name, config, seed)
-    recipe = PEERS[name].with_least_area(asked_for["least_area"])
+    recipe = PEERS[name].changed(asked_for["least_area"], asked_for["color_jitter"])
     peer, trained = peer_training.train(
         recipe,
         training.images,
@@ -172,6 +179,7 @@ def identity(name, config, seed):
         "optimizer": config.optimizer or recipe.optimizer,
         "learning_rate": config.learning_rate or recipe.learning_rate,
         "least_area": config.least_area or recipe.views.area[0],
+        "color_jitter": config.color_jitter,
         "classifier_examples": config.classifier_examples,
     }
 

@@ -226,12 +226,16 @@ def test_a_record_is_not_made_twice(dataset, tmp_path):
     assert len(output.read_text().splitlines()) == 1
     peers.main(None, dataclasses.replace(config, optimizer="sgd", learning_rate=0.06))
     peers.main(None, dataclasses.replace(config, least_area=0.5))
-    _, other, larger_crops = map(json.loads, output.read_text().splitlines())
+    peers.main(None, dataclasses.replace(config, color_jitter=0.5))
+    _, other, larger_crops, half_colors = map(json.loads, output.read_text().splitlines())
     assert (other["optimizer"], other["learning_rate"]) == ("sgd", 0.06)
     assert other["first_loss"] == record["first_loss"]  # of the same weights and views
     assert other["last_loss"] != record["last_loss"]
     assert (record["views"]["area"], larger_crops["views"]["area"]) == ([0.08, 1], [0.5, 1])
     assert larger_crops["first_loss"] != record["first_loss"]
+    assert half_colors["views"]["jitter"] == [0.2, 0.2, 0.2, 0.05]
+    assert half_colors["views"]["grey"] == 0.1
+    assert half_colors["first_loss"] != record["first_loss"]
 
 
 @pytest.mark.parametrize(
