@@ -215,10 +215,14 @@ def _check_no_views(config):
 
 
 def _of_run(config):
-    """What a finished run or a preset says of φ: image size, backbone, stride and channels."""
+    """What a finished run or a preset says of φ: backbone, stride and channels.
+
+    Also its image size, or the one asked for, which φ takes as well.
+    """
     settings = _trained_settings(config.run_dir)
-    trained, size = settings["model"], settings["image_size"]
+    trained, size = settings["model"], config.image_size or settings["image_size"]
     phi = _phi(size, settings.get("backbone"), settings.get("stride"), settings.get("channels"))
+    check_image_size(size, phi["backbone"], phi["stride"])
     for name, its in {"model": trained, **phi}.items():
         asked = getattr(config, name)
         if asked not in (None, its):

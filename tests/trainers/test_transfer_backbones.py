@@ -35,6 +35,8 @@ def test_a_preset_s_backbone_by_its_name():
     assert phi == ("resnet9", 8, 3, 32)
     assert config.freeze == "conv1-5"
     assert resolved(config) == config
+    larger = resolved(TransferConfig(run_dir="cifar100", dataset="parts", image_size=48))
+    assert (larger.image_size, larger.backbone) == (48, "resnet9")
     with pytest.raises(InputError, match="run_dir cifar100 trained with channels=3, asked for was"):
         resolved(TransferConfig(run_dir="cifar100", dataset="parts", channels=1))
 

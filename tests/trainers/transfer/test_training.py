@@ -222,6 +222,25 @@ def test_a_preset_gives_the_weights_of_its_run(images, run_dir, tmp_path):
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_a_backbone_reads_images_of_another_size_than_it_was_trained_on(images, run_dir):
+    for freeze in ("conv1", "conv1-5"):
+        prepared = []
+        for size in (SIZE, 24):
+            config = config_of(images, run_dir=str(run_dir), freeze=freeze, image_size=size)
+            data = transfer_data.load(config)
+            prepared.append(
+                transfer_model.prepare(config, data, "float32", tf.distribute.get_strategy())
+            )
+        as_trained, larger = prepared
+        assert larger.checksum == as_trained.checksum
+        assert data.test.inputs.shape[1:] == (24, 24, 3)
+        logits = larger.classifier(tf.image.convert_image_dtype(data.test.inputs, tf.float32))
+        assert logits.shape == (30, 6)
+        # The hidden layer of the head, of 3 x 3 places in place of 2 x 2.
+        more = larger.classifier.parameter_count - as_trained.classifier.parameter_count
+        assert more == (9 - 4) * 128 * 512
+
+
 def test_an_export_leaves_a_head(images, run_dir, tmp_path):
     done = run_transfer(*flags_of(images, tmp_path / "t", f"--saved_model={run_dir}", "--epochs=1"))
     assert done.returncode == 0, done.stderr
