@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import json
 import pathlib
+import typing
 
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
@@ -108,6 +109,50 @@ def _dense(fan_in, units, activation):
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class LabelledParts:
+    """What classifiers learn from, and what they are scored on.
+
+    Attributes:
+        training, scored: labelled `ImageSet`s.
+        description: str, what is scored.
+    """
+
+    training: typing.Any
+    scored: typing.Any
+    description: str
+
+
+def labelled_parts(config, **source):
+    """The training part and the test part, or in its place what is held out of the former.
+
+    Args:
+        config: settings with `dataset`, `data_dir`, `validation_examples` and `seed`.
+        **source: more arguments of `datasets.load`.
+
+    Returns:
+        LabelledParts.
+
+    Raises:
+        InputError: the data is not there or cannot be read, or has no labels.
+    """
+    from patchvae_tf import datasets
+
+    def load(split):
+        images = datasets.load(config.dataset, split, data_dir=config.data_dir, **source)
+        if images.labels is None:
+            raise InputError(f"{config.dataset} has no labels, which the classifiers need.")
+        return images
+
+    training = load("train")
+    held_out = config.validation_examples
+    if held_out:
+        parts = datasets.split_validation(training, held_out, config.seed)
+        return LabelledParts(*parts, f"{held_out} of train, held out")
+    name = datasets.test_split(config.dataset)
+    return LabelledParts(training, load(name), name)
+
+
 def _phi(given, seed):
     """φ of a run, a preset or `RANDOM`: (Keras model, its last stage, size, channels of images)."""
     import keras
@@ -159,7 +204,7 @@ class FrozenFeaturesConfig(Settings):
 def main(stop_request, config):
     """Computes the features, measures, prints the result and writes it beside the run's."""
     del stop_request
-    from patchvae_tf import datasets, runs
+    from patchvae_tf import runs
     from patchvae_tf.evaluation import features
     from patchvae_tf.settings.pixels import Pixels
     from patchvae_tf.training import devices
@@ -169,24 +214,15 @@ def main(stop_request, config):
     run_dir = pathlib.Path(config.model)
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     pixels = Pixels.of(channels, settings.get("value_range"))
-    source = {"image_size": size, "pixels": pixels, "data_dir": config.data_dir}
-    training = datasets.load(config.dataset, "train", **source)
-    if config.validation_examples:
-        scored = f"{config.validation_examples} of train, held out"
-        training, test = datasets.split_validation(
-            training, config.validation_examples, config.seed
-        )
-    else:
-        scored = datasets.test_split(config.dataset)
-        test = datasets.load(config.dataset, scored, **source)
+    parts = labelled_parts(config, image_size=size, pixels=pixels)
     examples = [
         (features.stage_features(backbone, part.images, stage, pooled=False), part.labels)
-        for part in (training, test)
+        for part in (parts.training, parts.scored)
     ]
     result = {
         "dataset": config.dataset,
         "image_size": size,
-        "scored_on": scored,
+        "scored_on": parts.description,
         **measure(*examples, seed=config.seed),
         "dimensions": examples[0][0].shape[1],
         "training_images": len(examples[0][1]),
