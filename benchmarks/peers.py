@@ -188,6 +188,10 @@ def main(stop_request, config):
     """Runs the peers that are not in the output yet."""
     del stop_request
     extras.require("peers", "benchmarks.peers")
+    # Before TensorFlow: each brings an LLVM, and that of PyTorch's build for GPUs (in Triton)
+    # crashes where it comes second.
+    import lightly.loss  # noqa: F401
+
     output = pathlib.Path(config.output)
     lines = output.read_text().splitlines() if output.exists() else []
     records = [json.loads(line) for line in lines]
