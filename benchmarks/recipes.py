@@ -37,6 +37,7 @@ VARIANTS = {
     "agreement": {"recipe": "agreement"},
     "no_agreement": _changed(agreement_weight=0.0, map_agreement_weight=0.0),
     "no_map_agreement": _changed(agreement_weight=300.0, map_agreement_weight=0.0),
+    "agreement_temperature_0.2": _changed(agreement_temperature=0.2),
     "strong_agreement": _changed(agreement_weight=1500.0, map_agreement_weight=1500.0),
     "whole_views": _changed(view_scale=1.0),
     "no_crop": _changed(crop_side=1.0),

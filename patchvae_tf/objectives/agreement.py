@@ -35,7 +35,7 @@ class ViewAgreement(keras.layers.Layer):
     Output: float32 [local batch], nats.
     """
 
-    def __init__(self, width=512, temperature=0.2, **kwargs):
+    def __init__(self, width=512, temperature=0.1, **kwargs):
         super().__init__(**kwargs)
         self.width = width
         self.temperature = temperature

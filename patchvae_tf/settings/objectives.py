@@ -64,7 +64,7 @@ class PartObjective(Reconstruction):
         512, "Loss", "width of the layers that compare two views", minimum=1, rare=True
     )
     agreement_temperature: float = setting(
-        0.2, "Loss", "tau of the softmax over other images' views", above=0.0, rare=True
+        0.1, "Loss", "tau of the softmax over other images' views", above=0.0, rare=True
     )
     teaching_weight: float = setting(
         0.0,

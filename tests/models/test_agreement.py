@@ -48,7 +48,7 @@ def test_contrast_by_its_formula():
 
 
 def test_agreement_is_of_expanded_codes():
-    layer = ViewAgreement()
+    layer = ViewAgreement(temperature=0.2)
     first, second = np.random.default_rng(1).normal(size=(2, 6, 5)).astype("float32")
     value = layer(first, second)
     x = tf.concat([first, second], 0)[:, tf.newaxis, tf.newaxis]
