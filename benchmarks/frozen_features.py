@@ -123,11 +123,13 @@ class LabelledParts:
     description: str
 
 
-def labelled_parts(config, **source):
+def labelled_parts(dataset, held_out, holdout_seed, **source):
     """The training part and the test part, or in its place what is held out of the former.
 
     Args:
-        config: settings with `dataset`, `data_dir`, `validation_examples` and `seed`.
+        dataset: str, as of `datasets.load`.
+        held_out: int, images of the training part that are scored; 0: the test part is.
+        holdout_seed: int, by which they are drawn.
         **source: more arguments of `datasets.load`.
 
     Returns:
@@ -139,17 +141,16 @@ def labelled_parts(config, **source):
     from patchvae_tf import datasets
 
     def load(split):
-        images = datasets.load(config.dataset, split, data_dir=config.data_dir, **source)
+        images = datasets.load(dataset, split, **source)
         if images.labels is None:
-            raise InputError(f"{config.dataset} has no labels, which the classifiers need.")
+            raise InputError(f"{dataset} has no labels, which the classifiers need.")
         return images
 
     training = load("train")
-    held_out = config.validation_examples
     if held_out:
-        parts = datasets.split_validation(training, held_out, config.seed)
+        parts = datasets.split_validation(training, held_out, holdout_seed)
         return LabelledParts(*parts, f"{held_out} of train, held out")
-    name = datasets.test_split(config.dataset)
+    name = datasets.test_split(dataset)
     return LabelledParts(training, load(name), name)
 
 
@@ -214,7 +215,14 @@ def main(stop_request, config):
     run_dir = pathlib.Path(config.model)
     settings = (runs.read_record(run_dir) or {"settings": {}})["settings"]
     pixels = Pixels.of(channels, settings.get("value_range"))
-    parts = labelled_parts(config, image_size=size, pixels=pixels)
+    parts = labelled_parts(
+        config.dataset,
+        config.validation_examples,
+        config.seed,
+        image_size=size,
+        pixels=pixels,
+        data_dir=config.data_dir,
+    )
     examples = [
         (features.stage_features(backbone, part.images, stage, pooled=False), part.labels)
         for part in (parts.training, parts.scored)

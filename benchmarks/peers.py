@@ -92,20 +92,17 @@ def load_parts(config, seed):
     Raises:
         InputError: the data is not there or cannot be read, or has no labels.
     """
-    from patchvae_tf import datasets
+    from benchmarks import frozen_features
 
-    def load(split):
-        return datasets.load(
-            config.dataset, split, image_size=config.image_size, data_dir=config.data_dir, seed=seed
-        )
-
-    everything = load("train")
-    if everything.labels is None:
-        raise InputError(f"{config.dataset} has no labels, which the classifiers need.")
-    if config.split == "test":
-        parts = everything, load(datasets.test_split(config.dataset))
-    else:
-        parts = datasets.split_validation(everything, config.validation_examples, seed)
+    loaded = frozen_features.labelled_parts(
+        config.dataset,
+        0 if config.split == "test" else config.validation_examples,
+        seed,
+        image_size=config.image_size,
+        data_dir=config.data_dir,
+        seed=seed,
+    )
+    parts = loaded.training, loaded.scored
     if 2 * len(parts[0]) < config.batch_views:
         raise InputError(
             f"batch_views must be at most twice the {len(parts[0])} images to learn from. "

@@ -16,6 +16,7 @@ from benchmarks import frozen_features
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
+from patchvae_tf.settings.architecture import check_image_size
 from patchvae_tf.settings.fields import data_dir_setting, precision_setting, seed_setting
 
 USAGE = """\
@@ -48,6 +49,7 @@ class SupervisedConfig(Settings):
         """Raises InputError for a setting that is missing."""
         if not self.dataset:
             raise InputError("dataset is missing. --help shows how it is used.")
+        check_image_size(self.image_size, "resnet9", None)
 
 
 def train(images, config):
@@ -119,17 +121,25 @@ def main(stop_request, config):
     del stop_request
     import tensorflow as tf
 
-    from patchvae_tf import backbones
+    from patchvae_tf import backbones, datasets
     from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
-    parts = frozen_features.labelled_parts(config, image_size=config.image_size)
+    parts = frozen_features.labelled_parts(
+        config.dataset,
+        config.validation_examples,
+        config.seed,
+        image_size=config.image_size,
+        data_dir=config.data_dir,
+    )
     start = time.monotonic()
     model = train(parts.training, config)
     seconds = time.monotonic() - start
     phi, stage = model.layers[0], backbones.stages("resnet9")[-1]
-    scored = tf.image.convert_image_dtype(parts.scored.images, tf.float32)
-    _, accuracy = model.evaluate(scored, parts.scored.labels, batch_size=500, verbose=0)
+    scored = datasets.evaluation_batches(
+        parts.scored.images, labels=parts.scored.labels, batch_size=500
+    ).map(lambda pixels, labels: (tf.image.convert_image_dtype(pixels, tf.float32), labels))
+    _, accuracy = model.evaluate(scored, verbose=0)
     measured = frozen_features.measure(
         *(
             (features.stage_features(phi, part.images, stage, pooled=False), part.labels)

@@ -39,5 +39,7 @@ def test_images_without_labels_are_refused_before_training(tmp_path):
     config = supervised.SupervisedConfig(dataset=_data(tmp_path, labelled=False), image_size=16)
     with pytest.raises(InputError, match="has no labels, which the classifiers need"):
         supervised.main(None, config)
+    with pytest.raises(InputError, match="multiple of the backbone's stride, 8. Received: 20"):
+        supervised.SupervisedConfig(dataset="parts", image_size=20)
     with pytest.raises(InputError, match="dataset is missing"):
         supervised.SupervisedConfig()
