@@ -10,12 +10,11 @@ import json
 import pathlib
 
 from benchmarks import lists
-from benchmarks.frozen_features import labelled_parts
+from benchmarks.labelled import LabelledData, labelled_parts
 from patchvae_tf import extras
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import Settings, setting
-from patchvae_tf.settings.fields import data_dir_setting
+from patchvae_tf.settings import setting
 
 USAGE = """\
 python -m benchmarks.few_labels --model=cifar100 --dataset=cifar100 --data_dir=TFDS_FOLDER
@@ -40,24 +39,10 @@ def fitted(features, labels):
 
 
 @dataclasses.dataclass(frozen=True)
-class FewLabelsConfig(Settings):
+class FewLabelsConfig(LabelledData):
     """Settings of `python -m benchmarks.few_labels`."""
 
     model: str | None = setting(None, "Model", "a finished run, a preset or an export; needed")
-    dataset: str | None = setting(None, "Data", "labelled, with a train and a test part; needed")
-    data_dir: str | None = data_dir_setting()
-    image_size: int | None = setting(
-        None,
-        "Data",
-        "pixels to which images are brought (default: those of the training)",
-        minimum=8,
-    )
-    validation_examples: int = setting(
-        0,
-        "Data",
-        "of the training part, scored in place of the test part: to choose by",
-        minimum=0,
-    )
     labels_per_class: str = setting("10,50", "Data", "numbers of labels, with commas between")
     seeds: int = setting(2, "Data", "drawings of the labelled images, from seed 0 on", minimum=1)
     crops: str = setting("1,5", "Features", "numbers of crops, with commas between")
@@ -65,9 +50,9 @@ class FewLabelsConfig(Settings):
 
     def check(self):
         """Raises InputError for a setting that is missing or wrong."""
-        for name in ("model", "dataset"):
-            if not getattr(self, name):
-                raise InputError(f"{name} is missing. --help shows how it is used.")
+        super().check()
+        if not self.model:
+            raise InputError("model is missing. --help shows how it is used.")
         for name in ("labels_per_class", "crops"):
             lists.multiples(name, getattr(self, name))
 

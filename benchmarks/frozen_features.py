@@ -10,12 +10,12 @@ import dataclasses
 import itertools
 import json
 import pathlib
-import typing
 
+from benchmarks.labelled import LabelledData, labelled_parts
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
-from patchvae_tf.settings import Settings, setting
-from patchvae_tf.settings.fields import data_dir_setting, seed_setting
+from patchvae_tf.settings import setting
+from patchvae_tf.settings.fields import seed_setting
 
 USAGE = """\
 python -m benchmarks.frozen_features --model=RUN --dataset=cifar100 --data_dir=TFDS_FOLDER
@@ -109,51 +109,6 @@ def _dense(fan_in, units, activation):
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class LabelledParts:
-    """What classifiers learn from, and what they are scored on.
-
-    Attributes:
-        training, scored: labelled `ImageSet`s.
-        description: str, what is scored.
-    """
-
-    training: typing.Any
-    scored: typing.Any
-    description: str
-
-
-def labelled_parts(dataset, held_out, holdout_seed, **source):
-    """The training part and the test part, or in its place what is held out of the former.
-
-    Args:
-        dataset: str, as of `datasets.load`.
-        held_out: int, images of the training part that are scored; 0: the test part is.
-        holdout_seed: int, by which they are drawn.
-        **source: more arguments of `datasets.load`.
-
-    Returns:
-        LabelledParts.
-
-    Raises:
-        InputError: the data is not there or cannot be read, or has no labels.
-    """
-    from patchvae_tf import datasets
-
-    def load(split):
-        images = datasets.load(dataset, split, **source)
-        if images.labels is None:
-            raise InputError(f"{dataset} has no labels, which the classifiers need.")
-        return images
-
-    training = load("train")
-    if held_out:
-        parts = datasets.split_validation(training, held_out, holdout_seed)
-        return LabelledParts(*parts, f"{held_out} of train, held out")
-    name = datasets.test_split(dataset)
-    return LabelledParts(training, load(name), name)
-
-
 def _phi(given, seed):
     """φ of a run, a preset or `RANDOM`: (Keras model, its last stage, size, channels of images)."""
     import keras
@@ -173,33 +128,19 @@ def _phi(given, seed):
 
 
 @dataclasses.dataclass(frozen=True)
-class FrozenFeaturesConfig(Settings):
+class FrozenFeaturesConfig(LabelledData):
     """Settings of `python -m benchmarks.frozen_features`."""
 
     model: str | None = setting(
         None, "Model", f"a finished run, a preset, or {RANDOM!r}: first weights; needed"
     )
-    dataset: str | None = setting(None, "Data", "labelled, with a train and a test part; needed")
-    data_dir: str | None = data_dir_setting()
-    image_size: int | None = setting(
-        None,
-        "Data",
-        "pixels to which images are brought (default: those of the training)",
-        minimum=8,
-    )
-    validation_examples: int = setting(
-        0,
-        "Data",
-        "of the training part, scored in place of the test part: to choose by",
-        minimum=0,
-    )
     seed: int = seed_setting("of first weights, dropout and order")
 
     def check(self):
         """Raises InputError for a setting that is missing."""
-        for name in ("model", "dataset"):
-            if not getattr(self, name):
-                raise InputError(f"{name} is missing. --help shows how it is used.")
+        super().check()
+        if not self.model:
+            raise InputError("model is missing. --help shows how it is used.")
 
 
 def main(stop_request, config):

@@ -13,6 +13,7 @@ import json
 import pathlib
 
 from benchmarks import lists
+from benchmarks.labelled import labelled_parts
 from benchmarks.peer_recipes import PEERS
 from patchvae_tf import extras
 from patchvae_tf.command_line import console
@@ -92,9 +93,7 @@ def load_parts(config, seed):
     Raises:
         InputError: the data is not there or cannot be read, or has no labels.
     """
-    from benchmarks import frozen_features
-
-    loaded = frozen_features.labelled_parts(
+    loaded = labelled_parts(
         config.dataset,
         0 if config.split == "test" else config.validation_examples,
         seed,

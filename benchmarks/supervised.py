@@ -13,6 +13,7 @@ import pathlib
 import time
 
 from benchmarks import frozen_features
+from benchmarks.labelled import labelled_parts
 from patchvae_tf.command_line import console
 from patchvae_tf.errors import InputError
 from patchvae_tf.settings import Settings, setting
@@ -125,7 +126,7 @@ def main(stop_request, config):
     from patchvae_tf.evaluation import features
     from patchvae_tf.training import devices
 
-    parts = frozen_features.labelled_parts(
+    parts = labelled_parts(
         config.dataset,
         config.validation_examples,
         config.seed,
