@@ -6,6 +6,7 @@ each seed.
 """
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -72,7 +73,7 @@ def main(stop_request, config):
     parts = labelled_parts(
         config.dataset,
         config.validation_examples,
-        0,
+        holdout_seed=0,
         image_size=size,
         pixels=Pixels.of(source.channels, source.value_range),
         data_dir=config.data_dir,
@@ -81,18 +82,15 @@ def main(stop_request, config):
     classes = int(training.labels.max()) + 1
     rows = []
     for crops in lists.multiples("crops", config.crops):
-
-        def embedded(images, crops=crops):
-            return patchvae_tf.embed(
-                images, config.model, pooling="flat", crops=crops, image_size=size
-            ).features
-
-        scored_features = embedded(scored.images)
+        embed = functools.partial(
+            patchvae_tf.embed, model=config.model, pooling="flat", crops=crops, image_size=size
+        )
+        scored_features = embed(scored.images).features
         for count in lists.multiples("labels_per_class", config.labels_per_class):
             accuracies = []
             for seed in range(config.seeds):
                 few = datasets.balanced_subset(training, count, classes, seed)
-                pipeline = fitted(embedded(few.images), few.labels)
+                pipeline = fitted(embed(few.images).features, few.labels)
                 accuracies.append(float(pipeline.score(scored_features, scored.labels)))
             rows.append({"labels_per_class": count, "crops": crops, "top1": accuracies})
             print(json.dumps(rows[-1]), flush=True)

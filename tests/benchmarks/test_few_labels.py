@@ -1,11 +1,8 @@
 import json
-import re
 
 import numpy as np
-import pytest
 
 from benchmarks import few_labels
-from patchvae_tf.errors import InputError
 
 
 def _data(folder):
@@ -48,18 +45,3 @@ def test_few_labels_tell_stripes_apart_and_a_record_is_left(tmp_path, capsys):
 def test_the_table_has_the_means():
     row = {"labels_per_class": 10, "crops": 5, "top1": [0.2, 0.25]}
     assert few_labels.table([row]).splitlines()[-1] == "| 10 | 5 | 22.5% | 20.0%, 25.0% |"
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"model": "cifar100"}, "dataset is missing."),
-        (
-            {"model": "cifar100", "dataset": "parts", "labels_per_class": "ten"},
-            "labels_per_class must be whole numbers above 0, with commas between. Received: 'ten'",
-        ),
-    ],
-)
-def test_wrong_settings_are_refused(given, message):
-    with pytest.raises(InputError, match=re.escape(message)):
-        few_labels.FewLabelsConfig(**given)

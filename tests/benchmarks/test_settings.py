@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import (
     compare,
+    few_labels,
     frozen_features,
     growth,
     lists,
@@ -63,6 +64,12 @@ def test_numbers_stand_between_commas():
     [
         (compare.CompareConfig, {"image_sizes": "30"}, "image_sizes must be positive multiples"),
         (compare.CompareConfig, {"contenders": "jax"}, "contenders must be of tensorflow_float32,"),
+        (few_labels.FewLabelsConfig, {"dataset": "parts"}, "model is missing."),
+        (
+            few_labels.FewLabelsConfig,
+            {"model": "parts", "dataset": "parts", "labels_per_class": "ten"},
+            "labels_per_class must be whole numbers above 0, with commas between. Received: 'ten'",
+        ),
         (frozen_features.FrozenFeaturesConfig, {"model": "parts"}, "dataset is missing."),
         (growth.GrowthConfig, {"only": "sleep"}, "only must be of opening an .npz,"),
         (growth.GrowthConfig, {"only": "embed", "most": 10}, "most must be at least 1000, the"),
